@@ -1,0 +1,191 @@
+"""The values that the house speaks in. Nothing here does anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from cap_sandbox import Execution, Limits, Status, Value
+
+__all__ = [
+    "Answer", "Budget", "Candidate", "Choice", "Decision", "Execution", "Limits", "Message",
+    "Prior", "Problem", "Prompt", "Refinement", "Sample", "Sampling", "Status", "StoppedBy",
+    "Task", "Usage", "Value",
+]  # fmt: skip
+
+Task = Literal["cot", "program"]
+"""What a model is asked to write."""
+
+Decision = Literal["confirmed", "corrected", "kept", "answered", "unresolved"]
+"""What a refinement did to the prior.
+
+`confirmed`: programs agree with it. `corrected`: the answer changed. `kept`: the evidence is too
+weak to overrule it. `answered`: there was no prior answer. `unresolved`: no candidate has an
+answer, and the prior is returned untouched.
+"""
+
+StoppedBy = Literal["deadline", "programs", "tokens"]
+"""The limit of the request that ended a refinement before its strategy was through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as it is shown, and as LaTeX where sympy wrote it."""
+
+    text: str
+    latex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is to be refined: a CoT, the answer it comes to, and the model that wrote it."""
+
+    cot: str | None = None
+    answer: Answer | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    question: str
+    choices: tuple[str, ...] = ()
+    prior: Prior = field(default_factory=Prior)
+
+    def given(self, cot: str | None) -> Problem:
+        """This problem, to be answered in the light of `cot`."""
+        return replace(self, prior=replace(self.prior, cot=cot))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A problem put to a model: what is asked, of which problem, in which words."""
+
+    task: Task
+    problem: Problem
+    messages: tuple[Message, ...]
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one text is drawn.
+
+    Attributes:
+        temperature: 0 to 2. None: 0 for a single draw, 0.7 for several.
+        top_p: above 0, to 1.
+        max_tokens: completion tokens. None: the server's default, less where the model's context
+            leaves less room.
+        seed: any 63-bit number; a request that names one repeats exactly. None: random.
+    """
+
+    temperature: float | None = None
+    top_p: float = 0.95
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One text that a model wrote, and what it cost.
+
+    Attributes:
+        model_s: seconds from the request to the last byte.
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    model_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A CoT or a program, with its answer.
+
+    Attributes:
+        index: its place among the draws of its kind in this refinement, from 0.
+        text: the CoT, or the program as it ran; empty when the model wrote none.
+        execution: how the program ended; None for a CoT and for an empty program.
+    """
+
+    kind: Task
+    index: int
+    text: str
+    answer: Answer | None = None
+    execution: Execution | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a strategy settled on.
+
+    Attributes:
+        winner: the candidate that stands for `answer`; None when none does.
+        answer: None when no candidate has one.
+        confidence: how far the draws support `answer`, 0 to 1.
+    """
+
+    decision: Decision
+    answer: Answer | None
+    confidence: float
+    winner: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one request may spend.
+
+    Attributes:
+        programs: draws of programs. None: as many as the strategy asks for.
+        tokens: completion tokens over all draws. None: no limit.
+        deadline_s: seconds until the best answer so far is returned.
+    """
+
+    programs: int | None = None
+    tokens: int | None = None
+    deadline_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one request spent, over all its draws, those that failed and were cancelled too.
+
+    Attributes:
+        cots: draws of CoTs that were started.
+        programs: draws of programs that were started.
+        failed: draws for which the model gave nothing usable.
+        executions: programs that ran; identical ones run once.
+        model_s: seconds of model calls, added up; they overlap, so it can exceed `wall_s`.
+        sandbox_s: seconds of executions, added up.
+        wall_s: seconds that the request took here.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cots: int = 0
+    programs: int = 0
+    failed: int = 0
+    executions: int = 0
+    model_s: float = 0.0
+    sandbox_s: float = 0.0
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    decision: Decision
+    answer: Answer | None
+    original_answer: Answer | None
+    confidence: float
+    winner: Candidate | None
+    candidates: tuple[Candidate, ...]
+    usage: Usage
+    stopped_by: StoppedBy | None = None

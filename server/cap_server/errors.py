@@ -1,0 +1,84 @@
+"""Our own errors: each carries its facts, its code and its HTTP status. One handler maps them."""
+
+from __future__ import annotations
+
+
+class CapError(Exception):
+    """Anything that ends a request.
+
+    The message is written for the client: it holds no internals, no upstream's text, no secrets.
+
+    Attributes:
+        param: the request's field that is to blame, dotted (`budget.tokens`), or None.
+        retry_after_s: seconds after which another try makes sense, or None.
+    """
+
+    status = 500
+    code = "internal"
+    type = "server_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequestError(CapError):
+    """The request's content cannot be served; `param` says which field."""
+
+    status = 422
+    code = "invalid_value"
+    type = "invalid_request_error"
+
+
+class PromptTooLongError(InvalidRequestError):
+    """The question and CoT, with room for a completion, exceed the model's context."""
+
+    status = 400
+    code = "context_length_exceeded"
+
+
+class UnauthorizedError(CapError):
+    status = 401
+    code = "invalid_api_key"
+    type = "authentication_error"
+
+
+class BodyTooLargeError(InvalidRequestError):
+    status = 413
+    code = "body_too_large"
+
+
+class ModelResponseError(CapError):
+    """The model's server answered, but not with a completion."""
+
+    status = 502
+    code = "model_response"
+    type = "upstream_error"
+
+
+class ModelUnavailableError(CapError):
+    """The model's server does not answer, or says that it is overloaded."""
+
+    status = 503
+    code = "model_unavailable"
+    type = "upstream_error"
+
+
+class SandboxUnavailableError(CapError):
+    """The sandbox, not a program, failed."""
+
+    status = 503
+    code = "sandbox_unavailable"
+    type = "server_error"
+
+
+class DeadlineError(CapError):
+    """The deadline passed before there was any answer to return."""
+
+    status = 504
+    code = "deadline"
+    type = "timeout_error"
