@@ -1,9 +1,20 @@
-"""What goes into the sandbox and what comes out: limits, executions and typed values."""
+"""What goes into the sandbox and what comes out: limits, executions, typed values, and the wire.
+
+On the wire, each direction carries exactly one frame: four bytes of length (network order), then
+that many bytes of JSON. What comes from a child is hostile until it is decoded: lengths, nesting,
+types and texts are checked here, and anything odd is a `FrameError`.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Literal, cast, get_args
 
 Status = Literal["ok", "error", "timeout", "memory", "killed", "rejected"]
 """How a program ended.
@@ -18,13 +29,28 @@ ValueType = Literal[
     "bool", "text", "list", "dict", "date", "none",
 ]  # fmt: skip
 
+MAX_PROGRAM_BYTES = 128 * 1024
+MAX_VALUE_DEPTH = 16
+MAX_VALUE_NODES = 2_000
+MAX_TEXT = 128 * 1024
+"""Characters in all the texts of one value together, containers and members."""
+
+_HEADER = struct.Struct("!I")
+# JSON writes an unprintable byte of output as six (`\u0007`), and two streams are carried.
+_REPORT_BYTES_PER_OUTPUT_BYTE = 12
+# A value's texts and a traceback, escaped: an honest child's own caps keep it below this.
+_REPORT_BYTES = 2 * 1024 * 1024
+# The mark of a cut is a line that the child adds after `output_bytes`.
+_MARK_SLACK = 128
+_MAX_STDERR = 16 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one program may use.
 
     Attributes:
-        wall_s: seconds from the program's first instruction, 0.05 to 60.
+        wall_s: seconds from the moment a ready process has the program, 0.05 to 60.
         memory_bytes: address space that the program may add, 64 MiB to 4 GiB.
         output_bytes: how much of stdout, and of stderr, is kept, 0 to 1 MiB.
     """
@@ -59,7 +85,8 @@ class Execution:
 
     Attributes:
         value: the program's answer; None when it left none, or did not end `ok`.
-        stdout: what it printed, cut at `Limits.output_bytes` with a mark where it was cut.
+        stdout: what it printed, cut at `Limits.output_bytes` with a mark where it was cut; empty
+            for a program that had to be stopped.
         stderr: why it did not end `ok`: a traceback of its own lines, or the policy's reasons.
         wall_s: seconds on the parent's clock.
         cpu_s: seconds of processor time, user and system.
@@ -73,3 +100,227 @@ class Execution:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
+
+
+ReportStatus = Literal["ok", "error", "memory", "rejected"]
+"""The endings that a child may claim for itself; the others are the parent's to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a child says about its program."""
+
+    status: ReportStatus
+    value: Value | None
+    stdout: str
+    stderr: str
+
+
+class FrameError(Exception):
+    """What a child sent is no report."""
+
+
+def check_limits(limits: Limits) -> None:
+    """Return if `limits` lie in their documented ranges.
+
+    Raises:
+        ValueError: which one does not.
+    """
+    if not 0.05 <= limits.wall_s <= 60:
+        raise ValueError(f"wall_s must be 0.05 to 60, not {limits.wall_s}")
+    if not 64 * 1024**2 <= limits.memory_bytes <= 4 * 1024**3:
+        raise ValueError(f"memory_bytes must be 64 MiB to 4 GiB, not {limits.memory_bytes}")
+    if not 0 <= limits.output_bytes <= 1024**2:
+        raise ValueError(f"output_bytes must be 0 to 1 MiB, not {limits.output_bytes}")
+
+
+def max_report_bytes(limits: Limits) -> int:
+    return _REPORT_BYTES + _REPORT_BYTES_PER_OUTPUT_BYTE * limits.output_bytes
+
+
+def pack(message: Mapping[str, object]) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return _HEADER.pack(len(body)) + body
+
+
+class FrameDecoder:
+    """Takes bytes as they come until one frame is whole.
+
+    Args:
+        max_bytes: the longest body that is believed.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Add `data`.
+
+        Raises:
+            FrameError: the frame is longer than allowed, or something follows it.
+        """
+        self._buffer += data
+        if len(self._buffer) < _HEADER.size:
+            return
+        length = self._length()
+        if length > self._max_bytes:
+            raise FrameError(f"a frame of {length} bytes")
+        if len(self._buffer) > _HEADER.size + length:
+            raise FrameError("more than one frame")
+
+    @property
+    def complete(self) -> bool:
+        if len(self._buffer) < _HEADER.size:
+            return False
+        return len(self._buffer) == _HEADER.size + self._length()
+
+    def body(self) -> bytes:
+        """Return the frame's body.
+
+        Raises:
+            FrameError: it has not come whole.
+        """
+        if not self.complete:
+            raise FrameError("a frame that ends early")
+        return bytes(self._buffer[_HEADER.size :])
+
+    def _length(self) -> int:
+        return cast("int", _HEADER.unpack_from(self._buffer)[0])
+
+
+def encode_value(value: Value) -> dict[str, object]:
+    encoded: dict[str, object] = {"type": value.type, "text": value.text}
+    if value.latex is not None:
+        encoded["latex"] = value.latex
+    if value.items is not None:
+        encoded["items"] = [encode_value(item) for item in value.items]
+    if value.entries is not None:
+        encoded["entries"] = [[encode_value(k), encode_value(v)] for k, v in value.entries]
+    return encoded
+
+
+def decode_report(body: bytes, limits: Limits) -> Report:
+    """Read a child's report, believing nothing.
+
+    Raises:
+        FrameError: what is wrong with it.
+    """
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FrameError("no JSON") from error
+    if not isinstance(message, dict) or message.keys() != {"status", "value", "stdout", "stderr"}:
+        raise FrameError("not the fields of a report")
+    status = message["status"]
+    if not isinstance(status, str) or status not in get_args(ReportStatus):
+        raise FrameError("an ending that a child cannot claim")
+    value = None if message["value"] is None else _ValueDecoder().decode(message["value"])
+    return Report(
+        status=cast("ReportStatus", status),
+        value=value if status == "ok" else None,
+        stdout=_output(message["stdout"], limits.output_bytes + _MARK_SLACK),
+        stderr=_output(message["stderr"], _MAX_STDERR + limits.output_bytes + _MARK_SLACK),
+    )
+
+
+def _output(text: object, max_bytes: int) -> str:
+    clean = _text(text)
+    if len(clean.encode()) > max_bytes:
+        raise FrameError("more output than the limits allow")
+    return clean
+
+
+def _text(text: object) -> str:
+    if not isinstance(text, str):
+        raise FrameError("a text that is none")
+    # A lone surrogate is legal in JSON and breaks every later `encode`.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+_PATTERNS: Mapping[str, re.Pattern[str]] = {
+    "int": re.compile(r"-?\d+", re.ASCII),
+    "float": re.compile(r"[+-]?(inf|nan|\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?)", re.ASCII),
+    "fraction": re.compile(r"-?\d+(/\d+)?", re.ASCII),
+    "bool": re.compile(r"True|False"),
+    "none": re.compile(r"None"),
+}
+
+
+class _ValueDecoder:
+    """Decodes one value and counts what it has believed so far."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+        self._characters = 0
+
+    def decode(self, encoded: object, depth: int = 0) -> Value:
+        fields = self._fields(encoded, depth)
+        kind = fields["type"]
+        if not isinstance(kind, str) or kind not in get_args(ValueType):
+            raise FrameError("an unknown type of value")
+        text = self._counted(fields["text"])
+        _check_text(kind, text)
+        latex = fields.get("latex")
+        return Value(
+            type=cast("ValueType", kind),
+            text=text,
+            latex=self._counted(latex) if kind == "expression" and latex is not None else None,
+            items=self._items(fields.get("items"), depth) if kind == "list" else None,
+            entries=self._entries(fields.get("entries"), depth) if kind == "dict" else None,
+        )
+
+    def _fields(self, encoded: object, depth: int) -> dict[str, object]:
+        self._nodes += 1
+        if self._nodes > MAX_VALUE_NODES or depth > MAX_VALUE_DEPTH:
+            raise FrameError("a value too large or too deep")
+        allowed = {"type", "text", "latex", "items", "entries"}
+        if not isinstance(encoded, dict) or not {"type", "text"} <= encoded.keys() <= allowed:
+            raise FrameError("not the fields of a value")
+        return encoded
+
+    def _counted(self, text: object) -> str:
+        clean = _text(text)
+        self._characters += len(clean)
+        if self._characters > MAX_TEXT + MAX_VALUE_NODES:
+            raise FrameError("a value of too much text")
+        return clean
+
+    def _items(self, items: object, depth: int) -> tuple[Value, ...]:
+        if not isinstance(items, list):
+            raise FrameError("a list without items")
+        return tuple(self.decode(item, depth + 1) for item in items)
+
+    def _entries(self, entries: object, depth: int) -> tuple[tuple[Value, Value], ...]:
+        if not isinstance(entries, list):
+            raise FrameError("a dict without entries")
+        return tuple(self._pair(entry, depth) for entry in entries)
+
+    def _pair(self, entry: object, depth: int) -> tuple[Value, Value]:
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise FrameError("an entry that is no pair")
+        return self.decode(entry[0], depth + 1), self.decode(entry[1], depth + 1)
+
+
+def _check_text(kind: str, text: str) -> None:
+    pattern = _PATTERNS.get(kind)
+    if pattern is not None:
+        if not pattern.fullmatch(text):
+            raise FrameError(f"a text that is no {kind}")
+        return
+    try:
+        if kind == "decimal":
+            Decimal(text)
+        elif kind == "complex":
+            complex(text)
+        elif kind == "date":
+            _parse_date(text)
+    except (ValueError, InvalidOperation) as error:
+        raise FrameError(f"a text that is no {kind}") from error
+
+
+def _parse_date(text: str) -> None:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        datetime.fromisoformat(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from cap_sandbox import Execution, Limits, Status, Value
@@ -51,9 +51,13 @@ class Problem:
     choices: tuple[str, ...] = ()
     prior: Prior = field(default_factory=Prior)
 
-    def given(self, cot: str | None) -> Problem:
+    def given(self, cot: str) -> Problem:
         """This problem, to be answered in the light of `cot`."""
         return replace(self, prior=replace(self.prior, cot=cot))
+
+    def without_prior(self) -> Problem:
+        """This problem, to be answered as if nobody had tried."""
+        return replace(self, prior=Prior())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one text is drawn.
+    """How texts are drawn.
 
     Attributes:
         temperature: 0 to 2. None: 0 for a single draw, 0.7 for several.
         top_p: above 0, to 1.
-        max_tokens: completion tokens. None: the server's default, less where the model's context
-            leaves less room.
+        max_tokens: a ceiling on the completion; the model's context may leave less room.
+            None: the server's default.
         seed: any 63-bit number; a request that names one repeats exactly. None: random.
     """
 
@@ -95,10 +99,12 @@ class Sample:
     """One text that a model wrote, and what it cost.
 
     Attributes:
+        complete: whether the model came to its end by itself, and was not cut off.
         model_s: seconds from the request to the last byte.
     """
 
     text: str
+    complete: bool = True
     prompt_tokens: int = 0
     completion_tokens: int = 0
     model_s: float = 0.0
@@ -156,9 +162,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one request spent, over all its draws, those that failed and were cancelled too.
+    """What one request spent, over all its draws.
 
     Attributes:
+        prompt_tokens: as the model's server counts them. A draw that was cancelled at the deadline
+            is counted as a draw; nobody reports its tokens.
         cots: draws of CoTs that were started.
         programs: draws of programs that were started.
         failed: draws for which the model gave nothing usable.
@@ -177,6 +185,9 @@ class Usage:
     model_s: float = 0.0
     sandbox_s: float = 0.0
     wall_s: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,16 @@ class BodyTooLargeError(InvalidRequestError):
     code = "body_too_large"
 
 
+class SlowBodyError(InvalidRequestError):
+    status = 408
+    code = "slow_body"
+
+
+class MediaTypeError(InvalidRequestError):
+    status = 415
+    code = "unsupported_media_type"
+
+
 class ModelResponseError(CapError):
     """The model's server answered, but not with a completion."""
 
@@ -82,3 +92,11 @@ class DeadlineError(CapError):
     status = 504
     code = "deadline"
     type = "timeout_error"
+
+
+class ClientGoneError(CapError):
+    """The client left before there was an answer."""
+
+    status = 499
+    code = "client_closed_request"
+    type = "client_error"

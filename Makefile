@@ -1,0 +1,40 @@
+# The README's commands. Every target that needs an environment makes or repairs it first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean constraints
+
+help:  ## Say what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Make both environments, .venv (server, tests) and .engine (vLLM), or repair them.
+	@$(PYTHON) deploy/environments.py all
+
+run: setup  ## Start vLLM with the small CaP model, and the server; print a request to try.
+	@exec $(BIN)/cap up
+
+test: setup  ## Run all tests, those against the real vLLM among them.
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check:  ## Format, lint and types, of code and tests.
+	@$(PYTHON) deploy/environments.py server
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format:  ## Format the code and fix what the linter can.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench:  ## Real recorded answers through the server and sandbox: make bench FILE=recordings.jsonl.gz
+	@$(PYTHON) deploy/environments.py server
+	@$(BIN)/python benchmarks/recorded_gsm8k.py $(FILE)
+
+constraints:  ## Write down the versions that are installed now.
+	@( echo '# Exact versions that `make setup` installs and the tests ran with. Made by `make constraints`.'; \
+	  $(BIN)/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools ) > constraints.txt
+
+clean:  ## Remove the environments, the engine's log and cache, and what tools left behind.
+	rm -rf .venv .engine .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

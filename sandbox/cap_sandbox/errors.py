@@ -1,0 +1,29 @@
+"""What the sandbox itself can fail at. A program's faults are never errors here."""
+
+from __future__ import annotations
+
+
+class PoolError(Exception):
+    """The sandbox, not a program, failed."""
+
+
+class QueueFullError(PoolError):
+    """More programs wait than the pool lets wait.
+
+    Args:
+        waiting: how many do.
+    """
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        super().__init__(f"{waiting} programs are waiting already")
+
+
+class WeakIsolationError(PoolError):
+    """This machine offers no system-call filter, and weak isolation was not asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no seccomp filter can be loaded here (is libseccomp.so.2 installed?); "
+            "to run programs without it all the same, allow weak isolation explicitly"
+        )

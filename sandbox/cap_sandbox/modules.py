@@ -1,0 +1,157 @@
+"""Which modules programs may import, and what of them is out of reach.
+
+A module that is not listed is refused, submodules included; so is every module-valued attribute
+that leads to one (`statistics.fractions.sys`).
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import operator
+import sys
+import types
+from collections.abc import Iterator, Mapping
+
+ALLOWED = frozenset(
+    """
+    __future__ abc bisect calendar cmath collections collections.abc contextlib copy dataclasses
+    datetime decimal enum fractions functools heapq itertools json math mpmath numbers numpy
+    numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.polynomial.chebyshev
+    numpy.polynomial.hermite numpy.polynomial.laguerre numpy.polynomial.legendre
+    numpy.polynomial.polynomial numpy.random numpy.typing operator pprint random re statistics
+    string sympy sympy.abc sympy.algebras sympy.assumptions sympy.calculus sympy.calculus.util
+    sympy.calculus.singularities sympy.combinatorics sympy.concrete sympy.core sympy.core.add
+    sympy.core.expr sympy.core.function sympy.core.mul sympy.core.numbers sympy.core.power
+    sympy.core.relational sympy.core.singleton sympy.core.symbol sympy.core.sympify sympy.crypto
+    sympy.diffgeom sympy.discrete sympy.functions sympy.functions.combinatorial
+    sympy.functions.combinatorial.factorials sympy.functions.combinatorial.numbers
+    sympy.functions.elementary sympy.functions.elementary.complexes
+    sympy.functions.elementary.exponential sympy.functions.elementary.integers
+    sympy.functions.elementary.miscellaneous sympy.functions.elementary.piecewise
+    sympy.functions.elementary.trigonometric sympy.functions.special sympy.geometry
+    sympy.holonomic sympy.integrals sympy.liealgebras sympy.logic sympy.logic.boolalg
+    sympy.matrices sympy.matrices.dense sympy.ntheory sympy.ntheory.continued_fraction
+    sympy.ntheory.factor_ sympy.ntheory.generate sympy.ntheory.modular sympy.ntheory.primetest
+    sympy.ntheory.residue_ntheory sympy.parsing sympy.parsing.sympy_parser sympy.physics
+    sympy.physics.units sympy.polys sympy.polys.polytools sympy.polys.polyroots sympy.series
+    sympy.sets sympy.sets.sets sympy.simplify sympy.solvers sympy.solvers.diophantine
+    sympy.solvers.inequalities sympy.solvers.ode sympy.solvers.pde sympy.solvers.recurr
+    sympy.solvers.simplex sympy.solvers.solvers sympy.solvers.solveset sympy.stats sympy.tensor
+    sympy.utilities sympy.utilities.iterables sympy.utilities.lambdify sympy.vector
+    textwrap time typing unicodedata warnings
+    """.split()
+)
+
+_ADVICE: Mapping[str, str] = {
+    "matplotlib": "programs cannot plot; compute the numbers",
+    "scipy": "use sympy, numpy or mpmath",
+    "pandas": "use lists and dicts",
+    "networkx": "write the search with dicts and collections.deque",
+    "multiprocessing": "programs have one process; compute in a loop",
+    "threading": "programs have one thread; compute in a loop",
+    "asyncio": "programs have one thread; compute in a loop",
+    "os": "programs have no files, environment or processes",
+    "sys": "only sys.maxsize, sys.float_info and sys.setrecursionlimit are there",
+    "subprocess": "programs cannot start processes",
+    "socket": "programs have no network",
+    "requests": "programs have no network",
+    "urllib": "programs have no network",
+}
+
+# Names that read or write files, load code or evaluate text, by the module whose face they show on.
+_DENIED_NAMES: Mapping[str, str] = {
+    "contextlib": "contextlib AsyncExitStack chdir redirect_stdout redirect_stderr",
+    "dataclasses": "make_dataclass",
+    "functools": "singledispatch singledispatchmethod get_cache_token",
+    "json": "load dump",
+    "numpy": """
+        DataSource fromfile fromregex genfromtxt get_include load loadtxt memmap save savetxt savez
+        savez_compressed show_config show_runtime test info
+        """,
+    "operator": "attrgetter methodcaller",
+    "string": "Formatter",
+    "sympy": """
+        preview plot plot_implicit plot_parametric plot3d plot3d_parametric_line
+        plot3d_parametric_surface plotting_backends textplot test doctest source
+        autowrap ufuncify binary_function codegen make_routine init_session interactive_traversal
+        """,
+    "sympy.parsing.sympy_parser": "eval_expr",
+    "sympy.utilities": """
+        autowrap ufuncify binary_function codegen make_routine source runtests public
+        """,
+    "sympy.utilities.lambdify": "import_module",
+    "typing": "get_type_hints ForwardRef",
+    "warnings": "showwarning formatwarning",
+}
+
+_DENIED_ARRAY_METHODS = frozenset({"tofile", "dump", "ctypes", "setflags"})
+
+
+def advice(module: str) -> str:
+    """Return what to do instead of importing `module`."""
+    hint = _ADVICE.get(module.partition(".")[0])
+    if hint is None and module.partition(".")[0] in ("sympy", "numpy"):
+        hint = f"use what `{module.partition('.')[0]}` itself offers"
+    return hint or "use math, fractions, itertools, collections, sympy or numpy"
+
+
+class Members:
+    """Says which attributes of modules and arrays are in reach.
+
+    Built once in the zygote, over the modules as they are loaded there.
+    """
+
+    def __init__(self, array_type: type) -> None:
+        self._array_type = array_type
+        self._modules = {name: importlib.import_module(name) for name in sorted(ALLOWED)}
+        self._allowed = {id(module) for module in self._modules.values()}
+        self._denied = {id(value) for value in self._denied_values()}
+
+    def why_not(self, owner: object, name: str, value: object) -> str | None:
+        """Return why `owner.name`, which is `value`, is out of reach; None when it is not."""
+        if isinstance(value, types.ModuleType) and id(value) not in self._allowed:
+            return f"module `{value.__name__}` is not available: {advice(value.__name__)}"
+        if isinstance(owner, types.ModuleType):
+            if id(value) in self._denied or id(owner) not in self._allowed:
+                return f"`{owner.__name__}.{name}` is not available: programs have {_HAVE}"
+        elif name in _DENIED_ARRAY_METHODS and isinstance(owner, self._array_type):
+            return f"arrays have no `{name}` here: programs have {_HAVE}"
+        return None
+
+    def why_not_import(self, module_name: str, name: str) -> str | None:
+        """Return why `from module_name import name` is refused; None when it is not, or fails."""
+        if name[0] == "_":
+            return f"`{module_name}.{name}` is not available: use public names"
+        module = self._modules[module_name]
+        found = getattr(module, name, None)
+        return None if found is None else self.why_not(module, name, found)
+
+    def public(self, module_name: str) -> dict[str, object]:
+        """Return what `from module_name import *` binds."""
+        module = self._modules[module_name]
+        names = getattr(module, "__all__", None) or [n for n in vars(module) if n[0] != "_"]
+        found = {name: getattr(module, name) for name in names if hasattr(module, name)}
+        return {
+            name: value
+            for name, value in found.items()
+            if name[0] != "_" and not self.why_not(module, name, value)
+        }
+
+    def _denied_values(self) -> Iterator[object]:
+        for module_name, names in _DENIED_NAMES.items():
+            module = self._modules[module_name]
+            yield from (getattr(module, name) for name in names.split() if hasattr(module, name))
+        for name in ("eval", "exec", "compile", "open", "__import__", "input", "breakpoint"):
+            yield getattr(builtins, name)
+        for name in ("getattr", "setattr", "delattr", "vars", "globals", "locals", "memoryview"):
+            yield getattr(builtins, name)
+        yield from (operator.attrgetter, operator.methodcaller, functools.singledispatch)
+        yield from (importlib.import_module, sys.exit)
+        external = importlib.import_module("sympy.external")
+        yield external.import_module
+        yield from (types.FunctionType, types.CodeType, types.FrameType, types.ModuleType)
+
+
+_HAVE = "no files, and evaluate no text"

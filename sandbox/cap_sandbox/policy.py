@@ -1,0 +1,324 @@
+"""What the text of a program may say: RestrictedPython, extended until ordinary maths runs.
+
+The policy turns mistakes and the easy attacks into reasons that a model can act on, before anything
+runs. It is the first layer and never the boundary: that is the jail.
+
+What RestrictedPython guards and this does not, on purpose: items, iteration, unpacking and augmented
+assignment stay Python's own, because no object here guards its own items, and programs stay fast.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Iterable, Iterator
+
+from RestrictedPython.transformer import (
+    INSPECT_ATTRIBUTES,
+    RestrictingNodeTransformer,
+    copy_locations,
+)
+
+from cap_sandbox import modules
+from cap_sandbox.modules import Members
+from cap_sandbox.names import READABLE_UNDERSCORES, hide
+
+FILE_NAME = "program.py"
+_MAX_REASONS = 8
+
+_REFUSED_NAMES = {
+    "breakpoint": "there is no debugger; print what you need",
+    "compile": "write the code itself",
+    "dir": "name the attributes you need",
+    "eval": "write the expression itself, or use int(), float(), Fraction() or sympy.sympify()",
+    "exec": "write the code itself",
+    "globals": "use a dict of your own",
+    "help": "there is no reader",
+    "input": "nobody answers; write the question's numbers into the program",
+    "locals": "use a dict of your own",
+    "memoryview": "use bytes or a list",
+    "open": "programs have no files; write the data into the program",
+    "vars": "use a dict of your own",
+    "__import__": "use an import statement",
+    "__builtins__": "use the builtins by name",
+    "__file__": "programs have no files",
+}
+
+_CLASS_NAMES = frozenset({"__slots__", "__match_args__", "__hash__", "__eq__", "__doc__"})
+
+# Every field of the syntax tree that holds an identifier of the program's own.
+_IDENTIFIERS: tuple[tuple[type[ast.AST], str], ...] = (
+    (ast.Name, "id"),
+    (ast.Attribute, "attr"),
+    (ast.arg, "arg"),
+    (ast.keyword, "arg"),
+    (ast.FunctionDef, "name"),
+    (ast.ClassDef, "name"),
+    (ast.ExceptHandler, "name"),
+    (ast.alias, "asname"),
+    (ast.MatchAs, "name"),
+    (ast.MatchStar, "name"),
+    (ast.MatchMapping, "rest"),
+)
+_IDENTIFIER_LISTS: tuple[tuple[type[ast.AST], str], ...] = (
+    (ast.Global, "names"),
+    (ast.Nonlocal, "names"),
+    (ast.MatchClass, "kwd_attrs"),
+)
+
+
+class RejectedError(Exception):
+    """The policy refuses a program.
+
+    Attributes:
+        reasons: one line each: where, what, and what to use instead.
+    """
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join(self.reasons))
+
+
+def compile_program(program: str, members: Members) -> types.CodeType:
+    """Check `program` and compile it to code that runs in `Guards.namespace`.
+
+    Raises:
+        RejectedError: the policy refuses it.
+        SyntaxError: it is no Python.
+        ValueError: it is no text that Python can read.
+    """
+    tree = ast.parse(program, FILE_NAME)
+    policy = Policy(_bound_names(tree), members)
+    _hide_underscores(tree)
+    policy.visit(tree)
+    if policy.errors:
+        raise RejectedError(policy.errors[:_MAX_REASONS])
+    return compile(tree, FILE_NAME, "exec", dont_inherit=True)
+
+
+def _hide_underscores(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        for kind, field in _IDENTIFIERS:
+            if isinstance(node, kind) and getattr(node, field):
+                setattr(node, field, hide(getattr(node, field)))
+        for kind, field in _IDENTIFIER_LISTS:
+            if isinstance(node, kind):
+                setattr(node, field, [hide(name) for name in getattr(node, field)])
+
+
+def _bound_names(tree: ast.AST) -> frozenset[str]:
+    return frozenset(_bindings(tree))
+
+
+def _bindings(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                yield name
+            case ast.alias(name=name, asname=other):
+                yield other or name.partition(".")[0]
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                yield name
+
+
+class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
+    """The transformer: rejects what programs may not say, and routes attribute reads to guards."""
+
+    def __init__(self, bound: frozenset[str], members: Members) -> None:
+        super().__init__()
+        self._bound = bound
+        self._members = members
+
+    def error(self, node: ast.AST, info: str) -> None:
+        self.errors.append(f"line {getattr(node, 'lineno', '?')}: {info}")
+
+    def not_allowed(self, node: ast.AST) -> None:
+        construct = type(node).__name__
+        self.error(node, f"{construct} is not available: {_INSTEAD.get(construct, _PLAIN)}")
+
+    def _own(self, node: ast.AST) -> ast.AST:
+        """Leave a node to Python, once its parts are checked."""
+        return self.node_contents_visit(node)
+
+    # Names
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id == "__name__" and isinstance(node.ctx, ast.Load):
+            return ast.copy_location(ast.Constant("__main__"), node)
+        if node.id in _REFUSED_NAMES and node.id not in self._bound:
+            self.error(node, f"`{node.id}` is not available: {_REFUSED_NAMES[node.id]}")
+        else:
+            self.check_name(node, node.id)
+        return node
+
+    def check_name(
+        self, node: ast.AST, name: str | None, allow_magic_methods: bool = False
+    ) -> None:
+        if name is None or name[:1] != "_" or name == "_" or name in _CLASS_NAMES:
+            return
+        if not (allow_magic_methods and name in READABLE_UNDERSCORES):
+            self.error(node, f"the name `{name}` is reserved: choose one without underscores")
+
+    # Attributes
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self._check_attribute(node, node.attr)
+        node = self.node_contents_visit(node)
+        if isinstance(node.ctx, ast.Load):
+            read = _call("_getattr_", node.value, ast.Constant(node.attr))
+            copy_locations(read, node)
+            return read
+        self._check_written(node)
+        owner = _call("_write_", node.value)
+        copy_locations(owner, node.value)
+        node.value = owner
+        return node
+
+    def _check_attribute(self, node: ast.AST, name: str) -> None:
+        if name in INSPECT_ATTRIBUTES:
+            self.error(node, f"`.{name}` is not available: programs cannot look into frames")
+        elif name[:1] == "_" and name != "_" and name not in READABLE_UNDERSCORES:
+            self.error(node, f"`.{name}` is not available: use public attributes and methods")
+
+    def _check_written(self, node: ast.Attribute) -> None:
+        if node.attr[:2] == "__":
+            self.error(node, f"`.{node.attr}` cannot be assigned: define it in the class")
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        if not isinstance(node.target, ast.Attribute):
+            return self._own(node)
+        self._check_attribute(node.target, node.target.attr)
+        self._check_written(node.target)
+        owner, operand = self.visit(node.target.value), self.visit(node.value)
+        attribute = ast.Constant(node.target.attr)
+        operation = ast.Constant(type(node.op).__name__)
+        statement = ast.Expr(_call("_augment_", owner, attribute, operation, operand))
+        copy_locations(statement, node)
+        return statement
+
+    # Imports
+
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt]:
+        return [self._import(node, alias) for alias in node.names]
+
+    def _import(self, node: ast.Import, alias: ast.alias) -> ast.stmt:
+        self.check_name(node, alias.asname)
+        if alias.name == "sys":
+            return _assign(node, alias.asname or "sys", ast.Name("_sys_", ast.Load()))
+        self._check_module(node, alias.name)
+        return ast.copy_location(ast.Import([alias]), node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.stmt]:
+        name = node.module or ""
+        for alias in node.names:
+            self.check_name(node, alias.asname)
+        if node.level:
+            self.error(node, "a relative import has nothing to start from: import a module")
+        elif name == "sys":
+            return [_from_sys(node, alias) for alias in node.names]
+        elif self._check_module(node, name):
+            return self._import_from(node, name)
+        return node
+
+    def _import_from(self, node: ast.ImportFrom, name: str) -> ast.AST:
+        if node.names[0].name == "*":
+            statement = ast.Expr(_call("_star_", ast.Constant(name)))
+            copy_locations(statement, node)
+            return statement
+        for alias in node.names:
+            reason = self._members.why_not_import(name, alias.name)
+            if reason is not None:
+                self.error(node, reason)
+        return node
+
+    def _check_module(self, node: ast.AST, name: str) -> bool:
+        if name in modules.ALLOWED:
+            return True
+        self.error(node, f"`import {name}` is not available: {modules.advice(name)}")
+        return False
+
+    # Definitions
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.check_name(node, node.name, allow_magic_methods=node.col_offset > 0)
+        self.check_function_argument_names(node)
+        return self._own(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        self.check_name(node, node.name)
+        return self._own(node)
+
+    # Patterns: a class pattern's keywords read attributes, and no guard stands between.
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
+        for name in node.kwd_attrs:
+            self._check_attribute(node, name)
+        if node.kwd_attrs and not self._is_own_class(node.cls):
+            self.error(node, "only a class of the program's own can be matched by attributes")
+        return self._own(node)
+
+    def _is_own_class(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id in self._bound
+
+    def visit_MatchAs(self, node: ast.MatchAs) -> ast.AST:
+        self.check_name(node, node.name)
+        return self._own(node)
+
+    def visit_MatchStar(self, node: ast.MatchStar) -> ast.AST:
+        self.check_name(node, node.name)
+        return self._own(node)
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> ast.AST:
+        self.check_name(node, node.rest)
+        return self._own(node)
+
+    def _check_scope_names(self, node: ast.Global | ast.Nonlocal) -> ast.AST:
+        for name in node.names:
+            self.check_name(node, name)
+        return node
+
+    visit_Global = _check_scope_names
+    visit_Nonlocal = _check_scope_names
+
+    # Python's own
+    visit_Module = _own
+    visit_AnnAssign = _own
+    visit_Assign = _own
+    visit_Call = _own
+    visit_For = _own
+    visit_Match = _own
+    visit_MatchOr = _own
+    visit_MatchSequence = _own
+    visit_MatchSingleton = _own
+    visit_MatchValue = _own
+    visit_Subscript = _own
+    visit_With = _own
+    visit_comprehension = _own
+    visit_match_case = _own
+
+
+_PLAIN = "write it in plain statements"
+_INSTEAD = {
+    "AsyncFor": "use `for`",
+    "AsyncFunctionDef": "use `def`",
+    "AsyncWith": "use `with`",
+    "Await": "call the function directly",
+    "TryStar": "use `except`",
+}
+
+
+def _call(name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
+
+
+def _assign(node: ast.stmt, name: str, value: ast.expr) -> ast.stmt:
+    statement = ast.Assign([ast.Name(name, ast.Store())], value)
+    copy_locations(statement, node)
+    return statement
+
+
+def _from_sys(node: ast.ImportFrom, alias: ast.alias) -> ast.stmt:
+    value = _call("_getattr_", ast.Name("_sys_", ast.Load()), ast.Constant(alias.name))
+    return _assign(node, alias.asname or alias.name, value)

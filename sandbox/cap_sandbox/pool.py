@@ -1,0 +1,146 @@
+"""A pool of single-use processes: bounded, timed by the parent's clock, and never out of service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from cap_sandbox.child import Child, LostError
+from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox.protocol import (
+    MAX_PROGRAM_BYTES,
+    Execution,
+    Limits,
+    check_limits,
+)
+from cap_sandbox.warm import WarmProcess
+
+_ATTEMPTS = 3
+_READY_S = 30.0
+
+
+class Pool:
+    """Runs untrusted programs, each in a process of its own that is never used again.
+
+    An async context manager: on entry it starts its warm processes and finds out how well this
+    machine isolates; on exit every process is gone.
+
+    Args:
+        workers: how many programs run at once, 1 or more.
+        max_queue: how many more may wait; the next one is refused.
+        allow_weak: run even where no system-call filter can be loaded.
+        policy: check programs before they run; False is for tests of the layers beneath.
+    """
+
+    def __init__(
+        self, *, workers: int, max_queue: int = 1024, allow_weak: bool = False, policy: bool = True
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be 1 or more, not {workers}")
+        self._workers = workers
+        self._max_queue = max_queue
+        self._allow_weak = allow_weak
+        self._policy = policy
+        self._slots = asyncio.Semaphore(workers)
+        self._waiting = 0
+        self._zygotes: tuple[WarmProcess, ...] = ()
+        self._spares: deque[asyncio.Task[Child]] = deque()
+        self._turn = 0
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        count = min(self._workers, len(os.sched_getaffinity(0)))
+        self._zygotes = tuple(WarmProcess(policy=self._policy) for _ in range(count))
+        try:
+            await asyncio.gather(*(zygote.start() for zygote in self._zygotes))
+            if self.tier == "weak" and not self._allow_weak:
+                raise WeakIsolationError
+        except BaseException:
+            await self._stop()
+            raise
+        self._open = True
+        self._refill()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    @property
+    def tier(self) -> str:
+        """How well programs are shut in: `strong`, `standard`, `basic` or `weak`."""
+        order = ("weak", "basic", "standard", "strong")
+        return min((zygote.tier for zygote in self._zygotes), key=order.index)
+
+    @property
+    def layers(self) -> Mapping[str, bool]:
+        """Each layer of isolation, and whether this machine grants it."""
+        return dict(self._zygotes[0].layers)
+
+    async def execute(self, program: str, *, limits: Limits) -> Execution:
+        """Run untrusted `program` to its end or to `limits`.
+
+        Cancelling the call kills the program.
+
+        Raises:
+            ValueError: `limits` are outside their documented ranges.
+            QueueFullError: too many programs wait already.
+            PoolError: the sandbox, not the program, failed.
+        """
+        check_limits(limits)
+        if len(program.encode("utf-8", "replace")) > MAX_PROGRAM_BYTES:
+            text = f"line 1: the program is longer than {MAX_PROGRAM_BYTES} bytes: write less"
+            return Execution("rejected", stderr=text)
+        async with _Turn(self):
+            return await self._attempt(program, limits)
+
+    async def _attempt(self, program: str, limits: Limits) -> Execution:
+        for _ in range(_ATTEMPTS):
+            child = await self._take()
+            try:
+                return await child.run(program, limits)
+            except LostError:
+                continue
+            finally:
+                child.discard()
+                self._refill()
+        raise PoolError("the sandbox lost the program's process, again and again")
+
+    async def _take(self) -> Child:
+        """Return a process that is ready, one forked ahead of need if there is one."""
+        for _ in range(_ATTEMPTS):
+            self._refill(at_least=1)
+            task = self._spares.popleft()
+            try:
+                async with asyncio.timeout(_READY_S):
+                    return await task
+            except LostError:
+                continue
+            except TimeoutError as error:
+                raise PoolError("no process became ready in time") from error
+        raise PoolError("no process could be started")
+
+    def _refill(self, at_least: int | None = None) -> None:
+        wanted = self._workers if at_least is None else at_least
+        while self._open and len(self._spares) < wanted:
+            zygote = self._zygotes[self._turn % len(self._zygotes)]
+            self._turn += 1
+            self._spares.append(asyncio.create_task(zygote.fork()))
+
+    async def _stop(self) -> None:
+        self._open = False
+        spares, self._spares = list(self._spares), deque()
+        for task in spares:
+            task.cancel()
+        for outcome in await asyncio.gather(*spares, return_exceptions=True):
+            if isinstance(outcome, Child):
+                outcome.discard()
+        await asyncio.gather(*(zygote.stop() for zygote in self._zygotes))

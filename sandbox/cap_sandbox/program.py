@@ -1,0 +1,224 @@
+"""One program from text to report. Runs inside the program's process."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import io
+import random
+import sys
+import traceback
+import types
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from cap_sandbox.guards import Guards
+from cap_sandbox.modules import Members
+from cap_sandbox.names import UNDERSCORE
+from cap_sandbox.policy import FILE_NAME, RejectedError, compile_program
+from cap_sandbox.protocol import MAX_TEXT, Report, ReportStatus, Value
+from cap_sandbox.values import is_answer, to_value
+
+# Python's own default, and what this package's own frames take of it.
+_RECURSION_LIMIT = 1_040
+_CHECK_RECURSION_LIMIT = 20_000
+_MAX_FRAMES = 12
+_MAX_MESSAGE = 2_000
+# 10**100000 takes a tenth of a second to write out; Python's own limit is 4,300 digits.
+_MAX_DIGITS = 100_000
+
+
+class Output(io.TextIOBase):
+    """Keeps the beginning of what is written, and its last lines.
+
+    Args:
+        max_bytes: how much of the beginning is kept, in UTF-8.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._beginning: list[str] = []
+        self._kept = 0
+        self._end: deque[str] = deque()
+        self._end_length = 0
+        self._written = 0
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._written += len(text)
+        if self._kept < self._max_bytes:
+            piece = text[: self._max_bytes - self._kept]
+            self._beginning.append(piece)
+            self._kept += len(piece)
+        self._keep_end(text[-MAX_TEXT:])
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def last_line(self) -> str | None:
+        """Return the last line that is not blank, stripped; None if there is none."""
+        lines = "".join(self._end).rstrip().splitlines()
+        return lines[-1].strip() if lines else None
+
+    def text(self) -> str:
+        """Return the beginning, with a mark if there was more."""
+        encoded = "".join(self._beginning).encode("utf-8", "replace")[: self._max_bytes]
+        kept = encoded.decode("utf-8", "ignore")
+        cut = self._written - len(kept)
+        return f"{kept}\n[{cut} more characters were cut]" if cut else kept
+
+    def _keep_end(self, text: str) -> None:
+        self._end.append(text)
+        self._end_length += len(text)
+        while self._end_length - len(self._end[0]) >= MAX_TEXT:
+            self._end_length -= len(self._end.popleft())
+
+
+class Runner:
+    """Runs one program, under the policy or, for tests of the jail, without it.
+
+    Args:
+        members: what of the modules is in reach.
+        policy: whether programs are checked.
+    """
+
+    def __init__(self, members: Members, *, policy: bool) -> None:
+        self._members = members
+        self._policy = policy
+
+    def run(self, program: str, *, output_bytes: int, on_memory_error: Callable[[], None]) -> Report:
+        """Run `program` to its end.
+
+        Args:
+            program: its text.
+            output_bytes: how much of each output stream is kept.
+            on_memory_error: called when memory ran out, before anything more is asked of it.
+        """
+        stdout, stderr = Output(output_bytes), Output(output_bytes)
+        sys.stdout, sys.stderr = stdout, stderr
+        status: ReportStatus = "ok"
+        value, reasons = None, ""
+        try:
+            value = self._answer(program, stdout)
+        except RejectedError as error:
+            status, reasons = "rejected", str(error)
+        except MemoryError:
+            on_memory_error()
+            status, reasons = "memory", "MemoryError: the program needs more memory than it may use"
+        # A program may raise anything, `BaseException` included; this is where it ends.
+        except BaseException as error:  # noqa: BLE001
+            on_memory_error()
+            status, reasons = "error", describe(error, program)
+        return Report(status, value, stdout.text(), stderr.text() + reasons)
+
+    def _answer(self, program: str, stdout: Output) -> Value | None:
+        code = self._compile(program)
+        namespace = self._namespace()
+        _prepare()
+        try:
+            exec(code, namespace)
+        except SystemExit as leaving:
+            if leaving.code not in (None, 0):
+                raise
+        return _find_answer(program, namespace, stdout)
+
+    def _compile(self, program: str) -> types.CodeType:
+        sys.setrecursionlimit(_CHECK_RECURSION_LIMIT)
+        if not self._policy:
+            return compile(program, FILE_NAME, "exec", dont_inherit=True)
+        try:
+            return compile_program(program, self._members)
+        except (RecursionError, MemoryError):
+            raise RejectedError(["line 1: the program is nested too deeply"]) from None
+
+    def _namespace(self) -> dict[str, object]:
+        # Dataclasses look their module up by name.
+        module = sys.modules["__main__"] = types.ModuleType("__main__")
+        if not self._policy:
+            module.__dict__["__builtins__"] = builtins
+            return module.__dict__
+        return Guards(self._members).namespace(module)
+
+
+def _prepare() -> None:
+    """Make every program start alike, so that one run can be repeated."""
+    random.seed(0)
+    np.random.seed(0)
+    sys.set_int_max_str_digits(_MAX_DIGITS)
+    sys.setrecursionlimit(_RECURSION_LIMIT)
+
+
+def _find_answer(program: str, namespace: dict[str, object], stdout: Output) -> Value | None:
+    """Return a finished program's answer by the rule that `docs/sandbox.md` gives."""
+    for name in ("answer", "ans"):
+        if is_answer(namespace.get(name)):
+            return to_value(namespace[name])
+    functions = [name for name in ("solution", "solver") if callable(namespace.get(name))]
+    uncalled = [name for name in functions if not _is_called(program, name)]
+    # A program that calls its function, and neither prints nor keeps what it returns, is called
+    # again: there is nothing else to go by.
+    for name in uncalled or ([] if stdout.last_line() else functions):
+        value = _call(namespace[name])
+        if is_answer(value):
+            return to_value(value)
+    line = stdout.last_line()
+    return None if line is None else Value("text", line)
+
+
+def _is_called(program: str, name: str) -> bool:
+    """Whether `program` calls `name` anywhere but in that function's own body."""
+    outside = [
+        node
+        for statement in ast.parse(program).body
+        if not (isinstance(statement, ast.FunctionDef) and statement.name == name)
+        for node in ast.walk(statement)
+    ]
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+        for node in outside
+    )
+
+
+def _call(function: object) -> object:
+    code = getattr(function, "__code__", None)
+    defaults = getattr(function, "__defaults__", None) or ()
+    if not callable(function) or code is None or code.co_argcount > len(defaults):
+        return None
+    return function()
+
+
+def describe(error: BaseException, program: str) -> str:
+    """Return a traceback of `program`'s own lines, as Python would print it."""
+    try:
+        message = "".join(traceback.format_exception_only(error))
+    # The message is the program's own `__str__`, which may fail in any way.
+    except BaseException:  # noqa: BLE001
+        message = f"{type(error).__name__}\n"
+    lines = program.splitlines()
+    frames = [
+        f'  File "{FILE_NAME}", line {number}, in {frame.f_code.co_name}\n'
+        f"    {lines[number - 1].strip() if number <= len(lines) else ''}\n"
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == FILE_NAME
+    ]
+    if len(frames) > _MAX_FRAMES:
+        half = _MAX_FRAMES // 2
+        frames[half:-half] = [f"  ... {len(frames) - 2 * half} more frames\n"]
+    header = "Traceback (most recent call last):\n" if frames else ""
+    return _without_host_paths(header + "".join(frames) + _shortened(message))
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]}…\n"
+
+
+def _without_host_paths(text: str) -> str:
+    for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)}:
+        if len(prefix) > 1:
+            text = text.replace(prefix, "…")
+    return text.replace(UNDERSCORE, "_")
+

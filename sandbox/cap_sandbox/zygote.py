@@ -1,0 +1,165 @@
+"""The warm parent: everything imported once, then one child for each program.
+
+Started as `python -m cap_sandbox.zygote FD CONFIG` by the pool. On the control socket FD the pool
+sends `{"fork": id}` with the child's own socket, or `{"kill": id}`; the zygote answers
+`{"ready": …}` once, then `{"ended": id, …}` for every child. It dies with the pool.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from cap_sandbox import jail, preload
+from cap_sandbox.jail import Jail
+from cap_sandbox.modules import Members
+from cap_sandbox.program import Runner
+from cap_sandbox.protocol import FrameDecoder, MAX_PROGRAM_BYTES, encode_value, pack
+
+READY = b"+"
+_MAX_MESSAGE = 4096
+# JSON writes one byte of a program as at most six.
+_MAX_REQUEST = 6 * MAX_PROGRAM_BYTES + 1024
+
+
+@dataclass
+class _Zygote:
+    """The loop of the warm parent."""
+
+    control: socket.socket
+    jail: Jail
+    runner: Runner
+    children: dict[int, int] = field(default_factory=dict)
+
+    def serve(self) -> None:
+        """Fork, kill and reap as told, until the pool is gone."""
+        waker, wakened = socket.socketpair()
+        for end in (waker, wakened):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wakened.fileno(), warn_on_full_buffer=False)
+        while True:
+            readable, _, _ = select.select([self.control, waker], [], [])
+            if waker in readable:
+                waker.recv(_MAX_MESSAGE)
+                self._reap()
+            if self.control in readable and not self._obey():
+                return
+
+    def _obey(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self.control, _MAX_MESSAGE, 1)
+        if not data:
+            return False
+        message = json.loads(data)
+        if "fork" in message:
+            self._fork(message["fork"], fds[0])
+        else:
+            self._kill(message["kill"])
+        return True
+
+    def _fork(self, child: int, fd: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(fd)
+            self._tell({"ended": child, "code": None, "cpu_s": 0.0, "peak_memory_bytes": 0})
+            return
+        if pid == 0:
+            _become_program(fd, self.jail, self.runner)
+        os.close(fd)
+        self.children[pid] = child
+
+    def _kill(self, child: int) -> None:
+        for pid, known in self.children.items():
+            if known == child:
+                # Not reaped yet, so the number is still its own.
+                os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        for pid in list(self.children):
+            reaped, status, usage = os.wait4(pid, os.WNOHANG)
+            if reaped:
+                ended = {
+                    "ended": self.children.pop(pid),
+                    "code": os.waitstatus_to_exitcode(status),
+                    "cpu_s": usage.ru_utime + usage.ru_stime,
+                    "peak_memory_bytes": usage.ru_maxrss * 1024,
+                }
+                self._tell(ended)
+
+    def _tell(self, message: dict[str, object]) -> None:
+        self.control.send(json.dumps(message).encode())
+
+
+def _become_program(fd: int, cell: Jail, runner: Runner) -> NoReturn:
+    """Be a child: shut the jail, wait for one program, run it, report, and end."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        cell.close(fd)
+        os.write(fd, READY)
+        request = _request(fd)
+        cell.limit(request["memory_bytes"], request["wall_s"])
+        gc.enable()
+        report = runner.run(
+            request["program"],
+            output_bytes=request["output_bytes"],
+            on_memory_error=cell.open_reserve,
+        )
+        _send(fd, pack({
+            "status": report.status,
+            "value": None if report.value is None else encode_value(report.value),
+            "stdout": report.stdout,
+            "stderr": report.stderr,
+        }))
+        code = 0
+    finally:
+        # Whatever happened, a child never returns into the zygote's loop.
+        os._exit(code)
+
+
+def _request(fd: int) -> dict[str, object]:
+    decoder = FrameDecoder(_MAX_REQUEST)
+    while not decoder.complete:
+        data = os.read(fd, 65536)
+        if not data:
+            os._exit(0)
+        decoder.feed(data)
+    return dict(json.loads(decoder.body()))
+
+
+def _send(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def main() -> None:
+    jail.die_with_parent()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    config = json.loads(sys.argv[2])
+    warnings.simplefilter("ignore")
+    members = preload.everything()
+    runner = Runner(members, policy=config["policy"])
+    cell = jail.enter()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    ready = {"tier": jail.tier(cell.layers), "layers": cell.layers}
+    control.send(json.dumps({"ready": ready}).encode())
+    os.close(2)
+    _Zygote(control, cell, runner).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The ports' implementations. They know the domain and the outside, nothing of strategies or HTTP."""

@@ -1,0 +1,80 @@
+"""A model that replays recorded CoTs and programs, for benchmarks and tests on real answers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cap_server.domain import Prompt, Sample, Sampling
+from cap_server.errors import ModelResponseError
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One question with what models answered it, by the name of the source."""
+
+    question: str
+    answer: str
+    cots: dict[str, str]
+    programs: dict[str, str]
+
+
+def read_recordings(path: Path) -> list[Recording]:
+    """Read a file of recordings: one JSON object a line, gzip where it is named `.gz`.
+
+    Raises:
+        ValueError: a line is no recording; the message names file and line.
+        OSError: the file cannot be read.
+    """
+    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open()
+    with opened as lines:
+        return [_recording(line, where=f"{path}:{i}") for i, line in enumerate(lines, start=1)]
+
+
+def _recording(line: str, *, where: str) -> Recording:
+    try:
+        row = json.loads(line)
+        return Recording(
+            row["question"], str(row["answer"]), dict(row["cots"]), dict(row["programs"])
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{where}: expected an object with question, answer, cots and programs"
+        ) from error
+
+
+class RecordedModel:
+    """Draw i of a question is what source i answered it, whatever the sampling.
+
+    Args:
+        recordings: what is replayed; a question is found by its exact text.
+        sources: which sources stand for the draws, in this order.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], *, sources: Sequence[str]) -> None:
+        self._recordings = {recording.question: recording for recording in recordings}
+        self._sources = tuple(sources)
+
+    @property
+    def name(self) -> str:
+        return "recorded"
+
+    async def sample(self, prompt: Prompt, *, sampling: Sampling, draw: int) -> Sample:
+        """See `Model.sample`. A recording tells no tokens: they count as 0.
+
+        Raises:
+            ModelResponseError: the question was not recorded, or not `draw + 1` times.
+        """
+        recording = self._recordings.get(prompt.problem.question)
+        if recording is None:
+            raise ModelResponseError("This question was not recorded.", param="question")
+        texts = recording.programs if prompt.task == "program" else recording.cots
+        if draw >= len(self._sources) or self._sources[draw] not in texts:
+            raise ModelResponseError(f"There is no recorded {prompt.task} for draw {draw}.")
+        return Sample(texts[self._sources[draw]])
+
+    async def check(self) -> None:
+        return None

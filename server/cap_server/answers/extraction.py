@@ -1,0 +1,118 @@
+"""The answer that a chain of thought comes to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from cap_server.answers.last_number import last_number
+from cap_server.answers.options import letter, option
+from cap_server.answers.tidying import plain_edges, quantity, tidy
+from cap_server.domain import Answer
+
+_LONGEST = 65536
+"""Characters of a CoT that are read, from its end: the answer stands there."""
+
+_TAIL = 2000
+_ANNOUNCED = 20
+"""Announcements that are tried before the last number is taken."""
+
+_LETTER = re.compile(r"[(（][A-Z][)）]")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|(?<!\\)[{}]")
+_CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
+_HASHES = re.compile(r"^[ \t]*#{4}[ \t]*(\S.*)$", re.MULTILINE)
+_LAST_LINE = re.compile(
+    r"^[\s*#>_]*(?:A|Ans|Answer|Final Answer|Result)[\s*_]*[:：][\s*_]*(\S.*)$", re.IGNORECASE
+)
+_PHRASE = re.compile(
+    r"(?<!to )\banswer(?:\s+(?:to|for|of)\b[^.\n:：=?!]{0,80}?)?(?:\s*\([^()\n]{0,30}\))?[\s*_]{0,4}"
+    r"(?:(?:is|equals|(?:would|will|should|must|has to|can only) be|comes to|=|:|：)(?![A-Za-z]))"
+    r"|(?<!to )\banswers\s+(?:are|is)\b|\banswers\s*[:：]"
+    r"|(?:最终|最后|正确)?答案[\s*_]{0,4}(?:应该|应|就)?(?:是|为|[:=：])|(?:^|[^\w])答\s*[:：]",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    r"\banswer (?:cannot|can't|can not|could not) be (?:determined|found|calculated|known)"
+    r"|(?:无法|不能)(?:确定|得出|计算)(?:出)?答案",
+    re.IGNORECASE,
+)
+_HENCE = re.compile(r"(?:所以|因此|故)[^。\n]{0,40}?(?:是|为|等于|[=:：])")
+
+
+def extract(cot: str, *, choices: Sequence[str] = ()) -> Answer | None:
+    """Return the answer that `cot` states, or its last number, or None if it has neither.
+
+    Args:
+        cot: a chain of thought in English or Chinese; any text is allowed.
+        choices: the options of a multiple-choice problem; an option named by letter is returned
+            as that letter.
+    """
+    text = _CALCULATION.sub("", cot[-_LONGEST:])
+    for tail in _tails(text):
+        if choices and (place := _named(tail, choices)) is not None:
+            return Answer(letter(place))
+        if (found := tidy(tail)) is not None:
+            return Answer(found)
+    return None if _UNKNOWN.search(text[-_TAIL:]) else _unannounced(text, choices)
+
+
+def announced(line: str) -> str | None:
+    """Return the answer that a printed line announces, as in "The answer is 18"."""
+    found = list(_PHRASE.finditer(line))
+    return tidy(line[found[-1].end() :]) if found else None
+
+
+def _named(tail: str, choices: Sequence[str]) -> int | None:
+    return option(plain_edges(tail.strip()[:_TAIL]), choices)
+
+
+def _tails(text: str) -> Iterator[str]:
+    """What stands where an answer is announced, the surest announcement first."""
+    yield from _boxes(text)
+    yield from _after_hashes(text)
+    lines = text.rstrip().rsplit("\n", 1)
+    if found := _LAST_LINE.match(lines[-1][:_TAIL]):
+        yield found[1]
+    for found in reversed(list(_PHRASE.finditer(text))[-_ANNOUNCED:]):
+        yield text[found.end() : found.end() + _TAIL]
+
+
+def _boxes(text: str) -> Iterator[str]:
+    """The contents of every closed `\\boxed{}`, the last first."""
+    opened: list[tuple[int, bool]] = []
+    contents = []
+    boxed = False
+    for found in _BOX.finditer(text):
+        if found[0] == "}":
+            start, is_box = opened.pop() if opened else (0, False)
+            if is_box:
+                contents.append((start, found.start()))
+        elif found[0] == "{":
+            opened.append((found.end(), boxed))
+        boxed = found[0] not in "{}"
+    for start, end in sorted(contents, reverse=True)[:_ANNOUNCED]:
+        if end - start <= _TAIL:
+            yield text[start:end]
+
+
+def _after_hashes(text: str) -> Iterator[str]:
+    """`#### 18`; a Markdown heading looks the same, so words count in the last line only."""
+    found = list(_HASHES.finditer(text))[-_ANNOUNCED:]
+    for line in reversed(found):
+        last = not text[line.end() :].strip()
+        if last or quantity(line[1]) is not None:
+            yield line[1]
+
+
+def _unannounced(text: str, choices: Sequence[str]) -> Answer | None:
+    """The last option in brackets, else what a last "hence" says, else the last number."""
+    if choices:
+        letters = [place for found in _LETTER.finditer(text) if (place := option(found[0], choices))]
+        if letters:
+            return Answer(letter(letters[-1]))
+    number = last_number(text[-_TAIL:]) or last_number(text)
+    if number is not None:
+        return Answer(number)
+    hence = list(_HENCE.finditer(text))
+    found = tidy(text[hence[-1].end() :]) if hence else None
+    return None if found is None else Answer(found)

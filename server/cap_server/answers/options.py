@@ -1,0 +1,42 @@
+"""Which of the offered choices a letter names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cap_server.answers.plain import plain
+
+_LETTER = re.compile(
+    r"^(?:(?:the\s+)?(?:correct\s+)?(?:options?|choices?|answer)\s*(?:is\s*)?:?\s*|应?选(?:择|项)?\s*[:]?\s*)?"
+    r"(?:[(\[]\s*([A-Za-z])\s*[)\]]|([A-Za-z])(?=\s*$|\s*[.):,、]|\s*(?:is|was)\b))",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"\s*[(\[（]?([A-Za-z])[)\].:、．：）]\s*(?=\S)")
+_LONGEST = 2000
+
+
+def option(text: str, choices: Sequence[str]) -> int | None:
+    """Return the place of the choice that `text` names by letter: `(B)`, `B. 14`, `选B`."""
+    found = _LETTER.match(_bare(text))
+    if found is None:
+        return None
+    place = ord((found[1] or found[2]).upper()) - ord("A")
+    return place if place < len(choices) else None
+
+
+def letter(place: int) -> str:
+    return chr(ord("A") + place)
+
+
+def unlabelled(choices: Sequence[str]) -> list[str]:
+    """Return the choices without the letters before them, if every one has its own letter."""
+    found = [_LABEL.match(choice) for choice in choices]
+    own = [match and match[1].upper() == letter(place) for place, match in enumerate(found)]
+    if not all(own):
+        return list(choices)
+    return [choice[match.end() :] for choice, match in zip(choices, found, strict=True) if match]
+
+
+def _bare(text: str) -> str:
+    return plain(text[:_LONGEST]).strip(" *_`\"'")

@@ -1,0 +1,5 @@
+"""The HTTP side. Routes translate between wire models and the domain, and nothing else."""
+
+from cap_server.api import execute, operations, refine, strategies
+
+routers = (refine.router, execute.router, strategies.router, operations.router)

@@ -1,0 +1,73 @@
+"""Reads a request's body before anything else sees it, bounded in size and in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cap_server.api.errors import error_response
+from cap_server.errors import BodyTooLargeError, CapError, SlowBodyError
+
+_LONGEST_BODY_S = 30.0
+
+
+class BodyLimit:
+    """ASGI middleware.
+
+    Args:
+        most_bytes: a longer body is answered with 413 and not read further.
+    """
+
+    def __init__(self, app: ASGIApp, *, most_bytes: int) -> None:
+        self._app = app
+        self._most_bytes = most_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(_LONGEST_BODY_S):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            await self._refuse(SlowBodyError("The body did not arrive in time."), scope, send)
+        except CapError as error:
+            await self._refuse(error, scope, send)
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self._most_bytes:
+            raise self._too_large()
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._most_bytes:
+                raise self._too_large()
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> CapError:
+        return BodyTooLargeError(f"The body is larger than {self._most_bytes} bytes.")
+
+    async def _refuse(self, error: CapError, scope: Scope, send: Send) -> None:
+        response = error_response(error)
+        # What was not read of the body would be taken for the next request.
+        response.headers["Connection"] = "close"
+        await response(scope, _nothing, send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,28 @@
+"""`POST /v1/execute`: run a program in the sandbox, as refinements do."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field
+
+from cap_server.api.errors import ErrorOut
+from cap_server.api.gone import unless_gone
+from cap_server.api.house import InHouse, authorized
+from cap_server.api.wire import ExecutionOut, LimitsIn, Text
+from cap_server.api.wire import Request as WireRequest
+
+router = APIRouter(prefix="/v1", tags=["execute"], dependencies=[Depends(authorized)])
+
+
+class ExecuteIn(WireRequest):
+    program: Text = Field(description="Python; it leaves its result in `answer`.")
+    limits: LimitsIn = Field(default_factory=LimitsIn)
+
+
+@router.post(
+    "/execute", responses={status: {"model": ErrorOut} for status in (400, 401, 413, 422, 503)}
+)
+async def execute(body: ExecuteIn, house: InHouse, request: Request) -> ExecutionOut:
+    """Run a program. Whatever it does wrong is told in the execution, with status 200."""
+    running = house.tools.sandbox.execute(body.program, limits=body.limits.to_domain())
+    return ExecutionOut.of(await unless_gone(request, running))

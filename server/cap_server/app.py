@@ -1,0 +1,97 @@
+"""Builds everything and joins it: the one place that knows the adapters and the HTTP side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from cap_sandbox import Pool
+from cap_server import __version__
+from cap_server.adapters.local_sandbox import LocalSandbox
+from cap_server.adapters.math_verify import MathVerify
+from cap_server.adapters.vllm import VLLMModel, model_client
+from cap_server.api import routers
+from cap_server.api.access_log import AccessLog
+from cap_server.api.body_limit import BodyLimit
+from cap_server.api.errors import install_error_handlers
+from cap_server.api.house import House
+from cap_server.prompts import PROMPT_FORMATS
+from cap_server.settings import Settings
+from cap_server.workbench import Tools
+
+_DESCRIPTION = """\
+Refines any model's chain of thought (CoT) with programs: send a question and an answer, get the
+corrected answer with the program that proves it."""
+
+
+def create_app(
+    settings: Settings, *, tools: AbstractAsyncContextManager[Tools] | None = None
+) -> FastAPI:
+    """The server.
+
+    Args:
+        settings: the operator's.
+        tools: opened while the server runs, instead of those that `settings` ask for.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with tools or open_tools(settings) as opened:
+            app.state.house = House(settings, opened)
+            yield
+
+    app = FastAPI(
+        title="CaP server", version=__version__, description=_DESCRIPTION, lifespan=lifespan
+    )
+    for router in routers:
+        app.include_router(router)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, most_bytes=settings.max_body_bytes)
+    app.add_middleware(AccessLog)
+    return app
+
+
+@asynccontextmanager
+async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
+    """The models, the sandbox and the comparison of answers that `settings` ask for.
+
+    Raises:
+        PoolError: the sandbox cannot start on this machine.
+    """
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            model_client(
+                connections=settings.model_connections, read_timeout_s=settings.model_timeout_s
+            )
+        )
+        pool = Pool(workers=settings.sandbox_workers, allow_weak=settings.sandbox_allow_weak)
+        yield Tools(
+            model=VLLMModel(
+                client,
+                url=str(settings.model_url),
+                name=settings.model,
+                api_key=_secret(settings.model_api_key),
+            ),
+            prompt_format=PROMPT_FORMATS[settings.prompt_format],
+            sandbox=LocalSandbox(await stack.enter_async_context(pool)),
+            equality=await stack.enter_async_context(MathVerify()),
+            cot_model=_cot_model(settings, client),
+            max_tokens=settings.max_tokens,
+        )
+
+
+def _cot_model(settings: Settings, client: httpx.AsyncClient) -> VLLMModel | None:
+    if settings.cot_model is None:
+        return None
+    own = settings.cot_model_url is not None
+    key = settings.cot_model_api_key if own else settings.model_api_key
+    url = settings.cot_model_url or settings.model_url
+    return VLLMModel(client, url=str(url), name=settings.cot_model, api_key=_secret(key))
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None

@@ -1,0 +1,75 @@
+"""One refinement, from the prior to the answer: deadline, strategy, and what was spent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from cap_server import answers
+from cap_server.domain import (
+    Answer,
+    Budget,
+    Choice,
+    Limits,
+    Problem,
+    Refinement,
+    Sampling,
+    Usage,
+)
+from cap_server.errors import DeadlineError
+from cap_server.strategies import Strategy
+from cap_server.workbench import Tools, Workbench
+
+
+async def refine(
+    problem: Problem,
+    *,
+    tools: Tools,
+    strategy: Strategy,
+    sampling: Sampling,
+    budget: Budget,
+    limits: Limits,
+) -> Refinement:
+    """Refine `problem`'s prior by `strategy`.
+
+    Raises:
+        DeadlineError: the deadline passed, and there is neither an answer nor a prior to return.
+        CapError: a model or the sandbox failed. A program that fails never ends a refinement.
+    """
+    started = time.perf_counter()
+    deadline = asyncio.get_running_loop().time() + budget.deadline_s
+    bench = Workbench(tools, sampling=sampling, budget=budget, limits=limits, deadline=deadline)
+    problem = await _with_answer(problem, tools)
+    choice = await strategy.refine(problem, bench)
+    if bench.stopped_by == "deadline" and choice.answer is None:
+        raise DeadlineError(
+            f"No answer was found within the deadline of {budget.deadline_s:g} s.",
+            param="budget.deadline_s",
+        )
+    return _refinement(problem, choice, bench, wall_s=time.perf_counter() - started)
+
+
+async def _with_answer(problem: Problem, tools: Tools) -> Problem:
+    """`problem` with its prior's answer: the one that the caller names, or the CoT's own."""
+    prior = problem.prior
+    answer = prior.answer
+    if answer is None and prior.cot is not None:
+        answer = answers.extract(prior.cot, choices=problem.choices)
+    if answer is not None and problem.choices:
+        answer = await tools.equality.option(answer, problem.choices) or answer
+    return replace(problem, prior=replace(prior, answer=answer))
+
+
+def _refinement(problem: Problem, choice: Choice, bench: Workbench, *, wall_s: float) -> Refinement:
+    original: Answer | None = problem.prior.answer
+    return Refinement(
+        decision=choice.decision,
+        answer=choice.answer,
+        original_answer=original,
+        confidence=choice.confidence,
+        winner=choice.winner,
+        candidates=tuple(bench.candidates),
+        usage=bench.usage + Usage(wall_s=wall_s),
+        stopped_by=bench.stopped_by,
+    )

@@ -1,0 +1,106 @@
+"""The operator's settings: `CAP_*` environment variables, checked at start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cap_server.prompts import PromptFormatName
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _beside_the_environment(name: str) -> Path:
+    """`name` beside the virtual environment that runs: where `make setup` puts things."""
+    return Path(sys.prefix).parent / name
+
+
+def _keys(value: SecretStr) -> SecretStr:
+    if any(key == "" or key != key.strip() for key in value.get_secret_value().split(",")):
+        raise ValueError("expected keys separated by commas, without spaces and empty ones")
+    return value
+
+
+class Settings(BaseSettings):
+    """What `CAP_*` variables set. Every field's variable is its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="CAP_", env_ignore_empty=True, frozen=True)
+
+    model_url: AnyHttpUrl = Field(
+        AnyHttpUrl("http://127.0.0.1:8001/v1"),
+        description="Root of the OpenAI-compatible API that serves the CaP model.",
+    )
+    model: str = Field(
+        "cap-small", min_length=1, description="The CaP model, as its server names it."
+    )
+    model_api_key: SecretStr | None = Field(None, description="Sent to CAP_MODEL_URL.")
+    prompt_format: PromptFormatName = Field(
+        "trained",
+        description="`trained` for models trained to refine, `few_shot` for instruction models.",
+    )
+    cot_model_url: AnyHttpUrl | None = Field(
+        None, description="Root of the API whose model writes CoTs; CAP_MODEL_URL when unset."
+    )
+    cot_model: str | None = Field(
+        None, min_length=1, description="The model that writes CoTs for questions without one."
+    )
+    cot_model_api_key: SecretStr | None = Field(None, description="Sent to CAP_COT_MODEL_URL.")
+    max_tokens: int = Field(
+        512, ge=16, le=32_768, description="Completion tokens of a draw whose request names none."
+    )
+    model_timeout_s: float = Field(
+        120, gt=0, le=3600, description="Seconds without a byte before the model counts as down."
+    )
+    model_connections: int = Field(
+        256, ge=1, le=4096, description="Model requests under way at once; more wait."
+    )
+    sandbox_workers: int = Field(
+        default_factory=_cores, ge=1, le=256, description="Programs that run at once."
+    )
+    sandbox_allow_weak: bool = Field(
+        False, description="Start even where the kernel offers no seccomp filter."
+    )
+    api_keys: Annotated[SecretStr, NoDecode, AfterValidator(_keys)] | None = Field(
+        None, description="Keys that clients must send one of, separated by commas; unset: open."
+    )
+    host: str = Field("127.0.0.1", description="The address that the server listens on.")
+    port: int = Field(8000, ge=1, le=65_535, description="The port that the server listens on.")
+    max_body_bytes: int = Field(
+        524_288, ge=1024, le=64 * 1024**2, description="The largest request body."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Of the log."
+    )
+    engine_python: Path = Field(
+        default_factory=lambda: _beside_the_environment(".engine") / "bin" / "python",
+        description="The Python that has vLLM, for `cap up`.",
+    )
+    engine_model: Path = Field(
+        default_factory=lambda: _beside_the_environment("models") / "cap-small",
+        description="The folder of the model that `cap up` serves.",
+    )
+    engine_port: int = Field(8001, ge=1, le=65_535, description="The port of `cap up`'s vLLM.")
+    engine_timeout_s: float = Field(
+        600, gt=0, description="Seconds that `cap up` waits for vLLM to be ready."
+    )
+    state_dir: Path = Field(
+        default_factory=lambda: _beside_the_environment(".state"),
+        description="Where `cap up` keeps vLLM's log and compile cache.",
+    )
+
+    @model_validator(mode="after")
+    def _cot_model_is_whole(self) -> Settings:
+        if self.cot_model is None and self.cot_model_url is not None:
+            raise ValueError("CAP_COT_MODEL_URL is set, but CAP_COT_MODEL does not name the model")
+        return self
+
+    def accepted_keys(self) -> tuple[str, ...]:
+        """The keys that clients may send; empty when the server is open to all."""
+        return tuple(self.api_keys.get_secret_value().split(",")) if self.api_keys else ()

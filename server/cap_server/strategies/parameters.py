@@ -1,0 +1,23 @@
+"""Parameters that several strategies share, each with its range and what it means."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+Programs = Annotated[int, Field(ge=1, le=64, description="How many programs to draw.")]
+
+Overrule = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description=(
+            "The share of all programs drawn that must be exceeded by those that agree on one "
+            "answer before it overrules the prior. 0: the most common answer wins, as in plain "
+            "self-consistency; a tie keeps the prior."
+        ),
+    ),
+]

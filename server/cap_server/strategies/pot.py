@@ -1,0 +1,30 @@
+"""Programs of thought: programs without the CoT, and a vote. Source: arXiv 2211.12588."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from cap_server.domain import Choice, Problem
+from cap_server.strategies.parameters import Overrule, Programs
+from cap_server.strategies.vote import vote
+from cap_server.workbench import Workbench
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Pot:
+    source: ClassVar[str] = "PoT, arXiv 2211.12588"
+    summary: ClassVar[str] = (
+        "Draws programs that do not see the CoT, and takes their most common answer."
+    )
+    when: ClassVar[str] = "The CoT is so bad that it would mislead, or there is none."
+
+    name: Literal["pot"] = "pot"
+    programs: Programs = 8
+    overrule: Overrule = 0.5
+
+    async def refine(self, problem: Problem, bench: Workbench) -> Choice:
+        programs = await bench.programs(problem.without_prior(), n=self.programs)
+        return await vote(programs, problem.prior.answer, bench=bench, overrule=self.overrule)

@@ -1,0 +1,107 @@
+"""What the command line shows to a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.status import Status
+from rich.syntax import Syntax
+from rich.table import Table
+
+_MARKS = {
+    "confirmed": "[bold green]✔ confirmed[/]",
+    "corrected": "[bold green]✎ corrected[/]",
+    "answered": "[bold green]✔ answered[/]",
+    "kept": "[bold yellow]• kept[/]",
+    "unresolved": "[bold red]? unresolved[/]",
+}
+
+_MEANINGS = {
+    "confirmed": "the programs agree with the answer",
+    "corrected": "the programs agree on another answer",
+    "answered": "there was no answer before",
+    "kept": "the evidence against it is too weak",
+    "unresolved": "no program came to an answer",
+}
+
+
+class Progress:
+    """One line that says what is waited for, and for how long; plain lines where no one watches."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+        self._started = time.monotonic()
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        elapsed = f"{time.monotonic() - self._started:.0f} s"
+        if self._console.is_terminal:
+            if self._status is None:
+                self._status = self._console.status("")
+                self._status.start()
+            self._status.update(f"{escape(text)} … {elapsed}")
+        elif text != self._last:
+            self._console.print(f"{escape(text)} … {elapsed}")
+        self._last = text
+
+    def done(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def waiting(console: Console, text: str) -> AbstractContextManager[object]:
+    """A spinner while something is waited for; nothing where no one watches."""
+    return console.status(text) if console.is_terminal else nullcontext()
+
+
+def show_refinement(console: Console, refinement: Mapping[str, Any]) -> None:
+    """Print a refinement as `POST /v1/refine` returned it."""
+    decision = refinement["decision"]
+    console.print(f"{_MARKS[decision]}  [dim]{_MEANINGS[decision]}[/]")
+    console.print()
+    console.print(
+        f"  answer      [bold]{escape(str(refinement['answer']))}[/]{_instead(refinement)}"
+    )
+    console.print(f"  confidence  {refinement['confidence']:.2f}")
+    if refinement["stopped_by"]:
+        console.print(f"  [yellow]stopped by  the limit on {refinement['stopped_by']}[/]")
+    console.print()
+    if refinement["program"]:
+        console.print(Panel(Syntax(refinement["program"], "python"), title="program", expand=False))
+    if refinement["candidates"]:
+        console.print(_candidates(refinement["candidates"]))
+    console.print(f"[dim]{_spent(refinement)}[/]")
+
+
+def _instead(refinement: Mapping[str, Any]) -> str:
+    if refinement["decision"] != "corrected":
+        return ""
+    return f"   [dim]instead of {escape(str(refinement['original_answer']))}[/]"
+
+
+def _candidates(candidates: list[Mapping[str, Any]]) -> Table:
+    table = Table("", "kind", "answer", "ended", "text", box=None, header_style="dim")
+    for each in candidates:
+        ended = each["execution"]["status"] if each["execution"] else "–"
+        line = " ↵ ".join(each["text"].splitlines())
+        row = (str(each["index"]), each["kind"], str(each["answer"] or "–"), ended, line[:60])
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _spent(refinement: Mapping[str, Any]) -> str:
+    usage = refinement["usage"]
+    failed = f", {usage['failed']} draws failed" if usage["failed"] else ""
+    return (
+        f"{refinement['strategy']['name']}: {usage['programs']} programs drawn, "
+        f"{usage['executions']} run{failed}, {usage['completion_tokens']} tokens, "
+        f"{usage['wall_s']:.2f} s"
+    )

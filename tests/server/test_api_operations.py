@@ -1,0 +1,116 @@
+"""The small routes: execute, strategies, models, health and readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import httpx
+import pytest
+
+from cap_server.domain import Execution, Value
+from cap_server.errors import ModelUnavailableError, SandboxUnavailableError
+from cap_server.testing import FakeSandbox, ScriptedModel
+from tests.server.benches import tools
+from tests.server.conftest import served
+
+Scripted = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+async def test_execute_returns_what_became_of_the_program() -> None:
+    nested = Value("list", "[1]", items=(Value("expression", "sqrt(2)", latex=r"\sqrt{2}"),))
+    execution = Execution("ok", nested, stdout="hi", wall_s=0.5, cpu_s=0.25, peak_memory_bytes=9)
+    async with served(tools(ScriptedModel([""]), FakeSandbox({"x": execution}))) as client:
+        response = await client.post("/v1/execute", json={"program": "x"})
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "ok",
+        "value": {
+            "type": "list",
+            "text": "[1]",
+            "items": [{"type": "expression", "text": "sqrt(2)", "latex": r"\sqrt{2}"}],
+        },
+        "stdout": "hi",
+        "stderr": "",
+        "wall_s": 0.5,
+        "cpu_s": 0.25,
+        "peak_memory_bytes": 9,
+    }
+
+
+async def test_strategies_are_listed_with_parameters_defaults_and_ranges(
+    scripted: Scripted,
+) -> None:
+    async with scripted(1) as client:
+        listed = (await client.get("/v1/strategies")).json()
+    assert [each["name"] for each in listed["data"]] == ["single", "pot", "majority"]
+    assert listed["default"] == "majority"
+    programs = listed["data"][2]["parameters"]["programs"]
+    assert (programs["default"], programs["minimum"], programs["maximum"]) == (8, 1, 64)
+    assert "2203.11171" in listed["data"][2]["source"]
+
+
+async def test_models_lists_the_cap_model_and_the_one_that_writes_cots() -> None:
+    with_cot = tools(
+        ScriptedModel([""], name="cap-small"),
+        FakeSandbox({}),
+        cot_model=ScriptedModel([""], name="writer"),
+    )
+    async with served(with_cot) as client:
+        data = (await client.get("/v1/models")).json()["data"]
+    assert [(each["id"], each["role"]) for each in data] == [
+        ("cap-small", "cap"),
+        ("writer", "cot"),
+    ]
+
+
+class _DownModel(ScriptedModel):
+    async def check(self) -> None:
+        raise ModelUnavailableError("The model's server cannot be reached.")
+
+
+@pytest.mark.parametrize(
+    ("model", "sandbox", "status", "not_ready"),
+    [
+        (ScriptedModel([""]), FakeSandbox({}), 200, []),
+        (_DownModel([""]), FakeSandbox({}), 503, ["model"]),
+        (
+            ScriptedModel([""]),
+            FakeSandbox({}, failure=SandboxUnavailableError("no")),
+            503,
+            ["sandbox"],
+        ),
+    ],
+)
+async def test_ready_says_what_is_not(
+    model: ScriptedModel, sandbox: FakeSandbox, status: int, not_ready: list[str]
+) -> None:
+    async with served(tools(model, sandbox)) as client:
+        response = await client.get("/ready")
+        assert (await client.get("/health")).json() == {"status": "alive"}
+    assert response.status_code == status
+    checks = response.json()["checks"]
+    assert [name for name, check in checks.items() if not check["ready"]] == not_ready
+    assert response.json()["ready"] is (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nope", 404), ("GET", "/v1/refine", 405)]
+)
+async def test_unknown_paths_and_methods_have_the_same_error_shape(
+    scripted: Scripted, method: str, path: str, status: int
+) -> None:
+    async with scripted(1) as client:
+        response = await client.request(method, path)
+    assert response.status_code == status
+    assert "GET /docs" in response.json()["error"]["message"]
+
+
+async def test_every_answer_has_a_request_id_and_the_api_documents_itself(
+    scripted: Scripted,
+) -> None:
+    async with scripted(1) as client:
+        assert (await client.get("/health")).headers["X-Request-Id"].startswith("req_")
+        assert (await client.get("/docs")).status_code == 200
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    assert {"/v1/refine", "/v1/execute", "/v1/strategies", "/v1/models"} <= set(paths)

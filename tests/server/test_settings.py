@@ -1,0 +1,75 @@
+"""The operator's settings: where they come from, what is refused, what is hidden."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from cap_server.cli import cli
+from cap_server.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("CAP_"):
+            monkeypatch.delenv(name)
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAP_MODEL_URL", "http://models:9000/v1")
+    monkeypatch.setenv("CAP_MODEL", "big")
+    monkeypatch.setenv("CAP_PROMPT_FORMAT", "few_shot")
+    settings = Settings()
+    assert (str(settings.model_url), settings.model, settings.prompt_format) == (
+        "http://models:9000/v1",
+        "big",
+        "few_shot",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CAP_MODEL_URL", "not a url"),
+        ("CAP_PROMPT_FORMAT", "poetry"),
+        ("CAP_PORT", "99999"),
+        ("CAP_SANDBOX_WORKERS", "0"),
+        ("CAP_MAX_TOKENS", "many"),
+        ("CAP_API_KEYS", "one,,two"),
+        ("CAP_API_KEYS", "one, two"),
+        ("CAP_COT_MODEL_URL", "http://models:9000/v1"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+    result = CliRunner().invoke(cli, ["config"])
+    assert result.exit_code == 2
+    assert name in result.output
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAP_COT_MODEL", "")
+    assert Settings().cot_model is None
+
+
+def test_config_shows_every_setting_and_hides_the_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAP_MODEL_API_KEY", "hunter2")
+    monkeypatch.setenv("CAP_API_KEYS", "hunter3")
+    for arguments in (["config"], ["config", "--json"]):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 0
+        assert "hunter" not in result.output
+    shown = json.loads(result.output)
+    assert set(shown) == {f"CAP_{name.upper()}" for name in Settings.model_fields}
+    assert shown["CAP_MODEL_API_KEY"]["value"] == "********"
+    assert shown["CAP_MODEL_API_KEY"]["set_by"] == "environment"
+    assert shown["CAP_PORT"]["set_by"] == "default"
