@@ -27,7 +27,6 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from cap_sandbox import Pool
 from cap_server.adapters.local_sandbox import LocalSandbox
@@ -97,7 +96,7 @@ def main(
     sources = [name for name in recordings[0].programs if name.startswith(PROGRAM_SOURCES)]
     started = time.perf_counter()
     tallies = asyncio.run(_run(recordings, sources))
-    _out.print(_table(tallies))
+    _out.print(_table(tallies), soft_wrap=True)
     requests = sum(tally.questions for tally in tallies.values())
     programs = sum(tally.executions for tally in tallies.values())
     wall_s = time.perf_counter() - started
@@ -196,12 +195,12 @@ async def _server(
             await serving
 
 
-def _table(tallies: dict[tuple[str, str], Tally]) -> Table:
-    table = Table("CoT source", "strategy", "CoT", "refined", "corrected", "broken", "kept",
-                  "programs/question")  # fmt: skip
-    for (cot, name), tally in tallies.items():
-        table.add_row(cot, name, *tally.row(), end_section=name == list(STRATEGIES)[-1])
-    return table
+def _table(tallies: dict[tuple[str, str], Tally]) -> str:
+    """Markdown, to be pasted into `docs/benchmarks.md`."""
+    head = ("CoT source", "strategy", "CoT", "refined", "corrected", "broken", "kept",
+            "programs/question")  # fmt: skip
+    rows = [head, ("---",) * len(head), *((*key, *tally.row()) for key, tally in tallies.items())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,13 @@ CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 STAMP = "cap-setup.json"
 TAIL_LINES = 15
 HEARTBEAT_S = 15.0
+MILESTONES = (
+    "Collecting ",
+    "Downloading ",
+    "Processing ",
+    "Building ",
+    "Installing ",
+)  # pip's words
 
 
 class SetupError(Exception):
@@ -138,7 +145,7 @@ class Work:
                     status = process.wait(0.5)
                     progress.end("done" if status == 0 else "failed")
                     return status
-                progress.beat(_last_line(self.log))
+                progress.beat(_doing(self.log))
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -346,7 +353,9 @@ def _check_space(environment: Environment) -> None:
 def _remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         raise SetupError(f"{path} is not a folder; move it away.")
+    progress = Progress(f"{path.name}: removing what is there")
     shutil.rmtree(path)
+    progress.end("done")
 
 
 def _stamp(environment: Environment) -> dict[str, object] | None:
@@ -410,10 +419,14 @@ def _tail(log: Path) -> str:
     return "\n".join([f"Its log is {log}; the last lines:", *(f"  {line}" for line in lines)])
 
 
-def _last_line(log: Path) -> str:
+def _doing(log: Path) -> str:
+    """What pip said last that tells how far it is."""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 2000))
-        return file.read().decode(errors="replace").strip().rpartition("\n")[2]
+        file.seek(max(0, log.stat().st_size - 20_000))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next(
+        (line.strip() for line in reversed(lines) if line.strip().startswith(MILESTONES)), ""
+    )
 
 
 def _write(text: str) -> None:

@@ -1,5 +1,17 @@
 """Runs untrusted Python programs. Imports nothing of the server."""
 
+from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox.pool import Pool
 from cap_sandbox.protocol import Execution, Limits, Status, Value, ValueType
 
-__all__ = ["Execution", "Limits", "Status", "Value", "ValueType"]
+__all__ = [
+    "Execution",
+    "Limits",
+    "Pool",
+    "PoolError",
+    "QueueFullError",
+    "Status",
+    "Value",
+    "ValueType",
+    "WeakIsolationError",
+]

@@ -9,18 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cap_sandbox.protocol import (
+    NOTHING_SPENT,
+    READY,
     Execution,
     FrameDecoder,
     FrameError,
     Limits,
     Report,
+    Spent,
+    Status,
     decode_report,
     max_report_bytes,
     pack,
 )
 
 _CHUNK = 256 * 1024
-_READY = b"+"
 # From a whole report to the end of the process; more means that it does not mean to end.
 _END_GRACE_S = 2.0
 
@@ -34,12 +37,11 @@ class Ended:
     """How a process ended, by its wait status.
 
     Attributes:
-        code: its exit code, or minus the signal that killed it; None if it never was.
+        code: its exit code, or minus the signal that killed it; None if nobody knows.
     """
 
     code: int | None
-    cpu_s: float
-    peak_memory_bytes: int
+    spent: Spent = NOTHING_SPENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class _Heard:
     """What came over the socket: a report, or why there is none."""
 
     report: Report | None = None
+    spent: Spent = NOTHING_SPENT
     timed_out: bool = False
     fault: str | None = None
 
@@ -63,6 +66,7 @@ class Child:
         self._connection = connection
         self._kill = kill
         self._loop = asyncio.get_running_loop()
+        self._has_reported = False
         self.ended: asyncio.Future[Ended] = self._loop.create_future()
 
     async def wait_ready(self) -> None:
@@ -75,7 +79,7 @@ class Child:
             first = await self._loop.sock_recv(self._connection, 1)
         except OSError as error:
             raise LostError from error
-        if first != _READY:
+        if first != READY:
             raise LostError
 
     async def run(self, program: str, limits: Limits) -> Execution:
@@ -86,16 +90,26 @@ class Child:
         """
         started = self._loop.time()
         heard = await self._converse(program, limits)
-        if heard.report is None:
-            self._kill()
-        ended = await self._end()
-        return _execution(heard, ended, limits, self._loop.time() - started)
+        if heard.report is not None:
+            # The stream has ended, and the process is about to; it need not be waited for.
+            self._has_reported = True
+            self._loop.call_later(_END_GRACE_S, self._kill_if_alive)
+            return _reported(heard.report, heard.spent, limits, self._loop.time() - started)
+        self._kill()
+        ended = await self.ended
+        if ended.code is None:
+            raise LostError
+        return _stopped(heard, ended, limits, self._loop.time() - started)
 
     def discard(self) -> None:
-        """Kill the process, whatever it is doing, and let go of it."""
+        """Let go of the process, and kill it unless it has reported."""
+        if not self._has_reported:
+            self._kill_if_alive()
+        self._connection.close()
+
+    def _kill_if_alive(self) -> None:
         if not self.ended.done():
             self._kill()
-        self._connection.close()
 
     async def _converse(self, program: str, limits: Limits) -> _Heard:
         request = {
@@ -125,47 +139,53 @@ class Child:
             decoder.feed(data)
         return decoder.body() if begun else None
 
-    async def _end(self) -> Ended:
-        try:
-            async with asyncio.timeout(_END_GRACE_S):
-                return await asyncio.shield(self.ended)
-        except TimeoutError:
-            self._kill()
-            return await self.ended
-
 
 def _heard(body: bytes | None, limits: Limits) -> _Heard:
     if body is None:
         return _Heard()
     try:
-        return _Heard(report=decode_report(body, limits))
+        return _Heard(*decode_report(body, limits))
     except FrameError as error:
         return _Heard(fault=str(error))
 
 
-def _execution(heard: _Heard, ended: Ended, limits: Limits, wall_s: float) -> Execution:
-    spent = (wall_s, ended.cpu_s, ended.peak_memory_bytes)
-    if heard.timed_out or ended.code == -signal.SIGXCPU:
-        text = f"stopped after {limits.wall_s:g} s"
-        return Execution("timeout", None, "", text, *spent)
+def _reported(report: Report, spent: Spent, limits: Limits, wall_s: float) -> Execution:
+    return Execution(
+        status=report.status,
+        value=report.value,
+        stdout=report.stdout,
+        stderr=report.stderr,
+        wall_s=wall_s,
+        cpu_s=min(spent.cpu_s, wall_s),
+        peak_memory_bytes=spent.peak_memory_bytes,
+    )
+
+
+def _stopped(heard: _Heard, ended: Ended, limits: Limits, wall_s: float) -> Execution:
+    status, stderr = _judge(heard, ended, limits)
+    return Execution(
+        status=status,
+        stderr=stderr,
+        wall_s=wall_s,
+        cpu_s=ended.spent.cpu_s,
+        peak_memory_bytes=ended.spent.peak_memory_bytes,
+    )
+
+
+def _judge(heard: _Heard, ended: Ended, limits: Limits) -> tuple[Status, str]:
+    """Say how a process ended that did not report, by the clock and by its wait status."""
+    code = ended.code or 0
+    if heard.timed_out or code == -signal.SIGXCPU:
+        return "timeout", f"stopped after {limits.wall_s:g} s"
     if heard.fault is not None:
-        text = f"the sandbox stopped the program: its process sent {heard.fault}"
-        return Execution("killed", None, "", text, *spent)
-    report = heard.report
-    if report is not None and ended.code == 0:
-        return Execution(report.status, report.value, report.stdout, report.stderr, *spent)
-    return _silent_end(ended, limits, spent)
-
-
-def _silent_end(ended: Ended, limits: Limits, spent: tuple[float, float, int]) -> Execution:
-    """Judge a process that ended by itself without a report, by its wait status alone."""
-    code = ended.code
-    if code == -signal.SIGKILL and ended.peak_memory_bytes > limits.memory_bytes // 2:
-        return Execution("memory", None, "", "the kernel ran out of memory for it", *spent)
+        return "killed", f"the sandbox stopped the program: its process sent {heard.fault}"
+    if code == -signal.SIGKILL and ended.spent.peak_memory_bytes > limits.memory_bytes // 2:
+        return "memory", "the machine ran out of memory for the program"
     if code == -signal.SIGSYS:
-        text = "the kernel stopped the program at a system call that programs may not make"
-    elif code is not None and code < 0:
-        text = f"the program's process died of {signal.Signals(-code).name}"
-    else:
-        text = "the program's process left without a report"
-    return Execution("killed", None, "", text, *spent)
+        return (
+            "killed",
+            "the kernel stopped the program: it may not make that system call",
+        )
+    if code < 0:
+        return "killed", f"the program's process died of {signal.Signals(-code).name}"
+    return "killed", "the program's process left without a report"

@@ -7,20 +7,20 @@ import operator
 import string
 import sys
 import types
+from _string import formatter_field_name_split  # type: ignore[import-not-found]
 from abc import ABCMeta
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from _string import formatter_field_name_split
 from RestrictedPython.Guards import safer_getattr_raise
 
-from cap_sandbox.modules import Members
+from cap_sandbox.modules import Members, advice
 from cap_sandbox.names import READABLE_UNDERSCORES, hide
 
 _MAX_RECURSION = 50_000
 _FORMATTING = frozenset({"format", "format_map", "Formatter", "get_field", "get_value", "vformat"})
 
-_BUILTINS = """
+_BUILTINS_WORDS = """
     __build_class__ __import__ ArithmeticError AssertionError AttributeError BaseException
     BaseExceptionGroup BufferError DeprecationWarning EOFError Ellipsis Exception ExceptionGroup
     False FloatingPointError FutureWarning GeneratorExit IOError ImportError IndentationError
@@ -28,12 +28,13 @@ _BUILTINS = """
     None NotImplemented NotImplementedError OSError OverflowError RecursionError ReferenceError
     RuntimeError RuntimeWarning StopIteration SyntaxError SyntaxWarning SystemExit TimeoutError
     True TypeError UnboundLocalError UnicodeDecodeError UnicodeEncodeError UnicodeError
-    UserWarning ValueError Warning ZeroDivisionError
-    abs all any ascii bin bool bytearray bytes callable chr classmethod complex dict divmod
-    enumerate filter float format frozenset hash hex id int isinstance issubclass iter len list
-    map max min next object oct ord pow print property range repr reversed round set slice
-    sorted staticmethod str sum super tuple type zip
-""".split()
+    UserWarning ValueError Warning ZeroDivisionError abs all any ascii bin bool bytearray bytes
+    callable chr classmethod complex dict divmod enumerate filter float format frozenset hash
+    hex id int isinstance issubclass iter len list map max min next object oct ord pow print
+    property range repr reversed round set slice sorted staticmethod str sum super tuple type
+    zip
+"""
+_BUILTINS = _BUILTINS_WORDS.split()
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], object]] = {
     "Add": operator.iadd, "Sub": operator.isub, "Mult": operator.imul, "Div": operator.itruediv,
@@ -41,6 +42,10 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], object]] = {
     "MatMult": operator.imatmul, "BitAnd": operator.iand, "BitOr": operator.ior,
     "BitXor": operator.ixor, "LShift": operator.ilshift, "RShift": operator.irshift,
 }  # fmt: skip
+
+
+_stock_getattr: Callable[[object, str], object] = safer_getattr_raise
+
 
 class PolicyError(Exception):
     """The policy refused something that only showed while the program ran."""
@@ -68,11 +73,12 @@ class Guards:
     def __init__(self, members: Members) -> None:
         self._members = members
         self._formatter = _Formatter(self.read_text_named)
+        self.builtins = self._builtins()
 
     def namespace(self, module: types.ModuleType) -> dict[str, object]:
         """Return the globals in which a checked program runs."""
         namespace = module.__dict__
-        namespace["__builtins__"] = self._builtins()
+        namespace["__builtins__"] = self.builtins
         namespace["_getattr_"] = self.read
         namespace["_write_"] = writable
         namespace["_augment_"] = self.augment
@@ -100,7 +106,7 @@ class Guards:
         if name in READABLE_UNDERSCORES or name in _FORMATTING:
             return self.read(owner, name)
         try:
-            value = safer_getattr_raise(owner, hide(name))
+            value = _stock_getattr(owner, hide(name))
         except AttributeError:
             if default:
                 return default[0]
@@ -134,7 +140,7 @@ class Guards:
             return lambda mapping: formatter.vformat(owner, (), mapping)
         if owner is str and name == "format":
             return lambda text, *args, **kwargs: formatter.vformat(text, args, kwargs)
-        value = safer_getattr_raise(owner, name)
+        value = _stock_getattr(owner, name)
         self._refuse(owner, name, value)
         return value
 
@@ -181,9 +187,15 @@ def _exit(code: object = None) -> NoReturn:
     raise SystemExit(code)
 
 
-def _sys() -> types.SimpleNamespace:
-    """Return the harmless part of `sys`."""
-    return types.SimpleNamespace(
+class _Sys(types.SimpleNamespace):
+    """The harmless part of `sys`."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise PolicyError(f"`sys.{name}` is not available: {advice('sys')}")
+
+
+def _sys() -> _Sys:
+    return _Sys(
         maxsize=sys.maxsize,
         float_info=sys.float_info,
         int_info=sys.int_info,

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from cap_sandbox import landlock, namespaces, seccomp
 
+LINK = 0
+"""The one descriptor that a program's process has."""
+
 _NOBODY = 65534
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -43,8 +46,8 @@ class Jail:
     _ruleset: landlock.Ruleset | None
     _filter: seccomp.Filter | None
 
-    def close(self, keep_fd: int) -> None:
-        """Shut this process in: only `keep_fd`, memory and processor time are left.
+    def close(self, fd: int) -> None:
+        """Shut this process in: only `fd`, which becomes `LINK`, memory and time are left.
 
         Raises:
             OSError: a layer that the zygote had found to work did not.
@@ -52,8 +55,8 @@ class Jail:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if self._ruleset is not None:
             self._ruleset.restrict()
-        os.closerange(0, keep_fd)
-        os.closerange(keep_fd + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.dup2(fd, LINK)
+        os.closerange(LINK + 1, os.sysconf("SC_OPEN_MAX"))
         _set_fixed_limits()
         _prctl(_PR_SET_DUMPABLE, 0)
         if self._filter is not None:
@@ -145,13 +148,14 @@ def _address_space() -> int:
 def _set_fixed_limits() -> None:
     for limit in (
         resource.RLIMIT_FSIZE,
-        resource.RLIMIT_NOFILE,
         resource.RLIMIT_NPROC,
         resource.RLIMIT_CORE,
         resource.RLIMIT_MEMLOCK,
         resource.RLIMIT_MSGQUEUE,
     ):
         resource.setrlimit(limit, (0, 0))
+    # The link is open at 0, so there is no number left for another; 0 would forbid `poll`.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))
     _lower(resource.RLIMIT_STACK, _STACK_BYTES, _STACK_BYTES)
 
 

@@ -14,8 +14,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 
-ALLOWED = frozenset(
-    """
+_ALLOWED_WORDS = """
     __future__ abc bisect calendar cmath collections collections.abc contextlib copy dataclasses
     datetime decimal enum fractions functools heapq itertools json math mpmath numbers numpy
     numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.polynomial.chebyshev
@@ -39,10 +38,10 @@ ALLOWED = frozenset(
     sympy.sets sympy.sets.sets sympy.simplify sympy.solvers sympy.solvers.diophantine
     sympy.solvers.inequalities sympy.solvers.ode sympy.solvers.pde sympy.solvers.recurr
     sympy.solvers.simplex sympy.solvers.solvers sympy.solvers.solveset sympy.stats sympy.tensor
-    sympy.utilities sympy.utilities.iterables sympy.utilities.lambdify sympy.vector
-    textwrap time typing unicodedata warnings
-    """.split()
-)
+    sympy.utilities sympy.utilities.iterables sympy.utilities.lambdify sympy.vector textwrap
+    time typing unicodedata warnings
+"""
+ALLOWED = frozenset(_ALLOWED_WORDS.split())
 
 _ADVICE: Mapping[str, str] = {
     "matplotlib": "programs cannot plot; compute the numbers",

@@ -3,7 +3,7 @@
 The policy turns mistakes and the easy attacks into reasons that a model can act on, before anything
 runs. It is the first layer and never the boundary: that is the jail.
 
-What RestrictedPython guards and this does not, on purpose: items, iteration, unpacking and augmented
+What RestrictedPython guards and this does not, on purpose: items, iteration, unpacking, augmented
 assignment stay Python's own, because no object here guards its own items, and programs stay fast.
 """
 
@@ -26,7 +26,7 @@ from cap_sandbox.names import READABLE_UNDERSCORES, hide
 FILE_NAME = "program.py"
 _MAX_REASONS = 8
 
-_REFUSED_NAMES = {
+REFUSED_NAMES = {
     "breakpoint": "there is no debugger; print what you need",
     "compile": "write the code itself",
     "dir": "name the attributes you need",
@@ -123,7 +123,7 @@ def _bindings(tree: ast.AST) -> Iterator[str]:
                 yield name
 
 
-class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
+class Policy(RestrictingNodeTransformer):
     """The transformer: rejects what programs may not say, and routes attribute reads to guards."""
 
     def __init__(self, bound: frozenset[str], members: Members) -> None:
@@ -135,8 +135,9 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
         self.errors.append(f"line {getattr(node, 'lineno', '?')}: {info}")
 
     def not_allowed(self, node: ast.AST) -> None:
-        construct = type(node).__name__
-        self.error(node, f"{construct} is not available: {_INSTEAD.get(construct, _PLAIN)}")
+        name = type(node).__name__
+        construct, instead = _INSTEAD.get(name, (name, "write it in plain statements"))
+        self.error(node, f"`{construct}` is not available: {instead}")
 
     def _own(self, node: ast.AST) -> ast.AST:
         """Leave a node to Python, once its parts are checked."""
@@ -147,8 +148,8 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id == "__name__" and isinstance(node.ctx, ast.Load):
             return ast.copy_location(ast.Constant("__main__"), node)
-        if node.id in _REFUSED_NAMES and node.id not in self._bound:
-            self.error(node, f"`{node.id}` is not available: {_REFUSED_NAMES[node.id]}")
+        if node.id in REFUSED_NAMES and node.id not in self._bound:
+            self.error(node, f"`{node.id}` is not available: {REFUSED_NAMES[node.id]}")
         else:
             self.check_name(node, node.id)
         return node
@@ -299,13 +300,12 @@ class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
     visit_match_case = _own
 
 
-_PLAIN = "write it in plain statements"
 _INSTEAD = {
-    "AsyncFor": "use `for`",
-    "AsyncFunctionDef": "use `def`",
-    "AsyncWith": "use `with`",
-    "Await": "call the function directly",
-    "TryStar": "use `except`",
+    "AsyncFor": ("async for", "use `for`"),
+    "AsyncFunctionDef": ("async def", "use `def`"),
+    "AsyncWith": ("async with", "use `with`"),
+    "Await": ("await", "call the function directly"),
+    "TryStar": ("except*", "use `except`"),
 }
 
 

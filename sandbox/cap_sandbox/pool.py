@@ -1,4 +1,4 @@
-"""A pool of single-use processes: bounded, timed by the parent's clock, and never out of service."""
+"""A pool of single-use processes: bounded, timed by its own clock, never out of service."""
 
 from __future__ import annotations
 
@@ -99,8 +99,20 @@ class Pool:
         if len(program.encode("utf-8", "replace")) > MAX_PROGRAM_BYTES:
             text = f"line 1: the program is longer than {MAX_PROGRAM_BYTES} bytes: write less"
             return Execution("rejected", stderr=text)
-        async with _Turn(self):
+        await self._wait_for_turn()
+        try:
             return await self._attempt(program, limits)
+        finally:
+            self._slots.release()
+
+    async def _wait_for_turn(self) -> None:
+        if self._slots.locked() and self._waiting >= self._max_queue:
+            raise QueueFullError(self._waiting)
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
 
     async def _attempt(self, program: str, limits: Limits) -> Execution:
         for _ in range(_ATTEMPTS):
@@ -131,8 +143,9 @@ class Pool:
     def _refill(self, at_least: int | None = None) -> None:
         wanted = self._workers if at_least is None else at_least
         while self._open and len(self._spares) < wanted:
-            zygote = self._zygotes[self._turn % len(self._zygotes)]
+            able = [zygote for zygote in self._zygotes if zygote.alive] or self._zygotes
             self._turn += 1
+            zygote = able[self._turn % len(able)]
             self._spares.append(asyncio.create_task(zygote.fork()))
 
     async def _stop(self) -> None:

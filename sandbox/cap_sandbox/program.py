@@ -13,8 +13,11 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
+import sympy
+import sympy.core.random
 
-from cap_sandbox.guards import Guards
+from cap_sandbox import evaluators
+from cap_sandbox.guards import Guards, PolicyError
 from cap_sandbox.modules import Members
 from cap_sandbox.names import UNDERSCORE
 from cap_sandbox.policy import FILE_NAME, RejectedError, compile_program
@@ -24,6 +27,7 @@ from cap_sandbox.values import is_answer, to_value
 # Python's own default, and what this package's own frames take of it.
 _RECURSION_LIMIT = 1_040
 _CHECK_RECURSION_LIMIT = 20_000
+_FIRST_DUMMY = 1_000_000
 _MAX_FRAMES = 12
 _MAX_MESSAGE = 2_000
 # 10**100000 takes a tenth of a second to write out; Python's own limit is 4,300 digits.
@@ -79,7 +83,7 @@ class Output(io.TextIOBase):
 
 
 class Runner:
-    """Runs one program, under the policy or, for tests of the jail, without it.
+    """Runs programs, under the policy or, for tests of the jail, without it.
 
     Args:
         members: what of the modules is in reach.
@@ -88,9 +92,13 @@ class Runner:
 
     def __init__(self, members: Members, *, policy: bool) -> None:
         self._members = members
-        self._policy = policy
+        self._guards = Guards(members) if policy else None
+        if self._guards is not None:
+            evaluators.close(members, self._guards)
 
-    def run(self, program: str, *, output_bytes: int, on_memory_error: Callable[[], None]) -> Report:
+    def run(
+        self, program: str, *, output_bytes: int, on_memory_error: Callable[[], None]
+    ) -> Report:
         """Run `program` to its end.
 
         Args:
@@ -109,6 +117,8 @@ class Runner:
         except MemoryError:
             on_memory_error()
             status, reasons = "memory", "MemoryError: the program needs more memory than it may use"
+        except PolicyError as error:
+            status, reasons = "rejected", f"line {_line_of(error)}: {error}"
         # A program may raise anything, `BaseException` included; this is where it ends.
         except BaseException as error:  # noqa: BLE001
             on_memory_error()
@@ -128,7 +138,7 @@ class Runner:
 
     def _compile(self, program: str) -> types.CodeType:
         sys.setrecursionlimit(_CHECK_RECURSION_LIMIT)
-        if not self._policy:
+        if self._guards is None:
             return compile(program, FILE_NAME, "exec", dont_inherit=True)
         try:
             return compile_program(program, self._members)
@@ -138,16 +148,19 @@ class Runner:
     def _namespace(self) -> dict[str, object]:
         # Dataclasses look their module up by name.
         module = sys.modules["__main__"] = types.ModuleType("__main__")
-        if not self._policy:
+        if self._guards is None:
             module.__dict__["__builtins__"] = builtins
             return module.__dict__
-        return Guards(self._members).namespace(module)
+        return self._guards.namespace(module)
 
 
 def _prepare() -> None:
     """Make every program start alike, so that one run can be repeated."""
     random.seed(0)
     np.random.seed(0)
+    sympy.core.random.seed(0)
+    # Dummy symbols are told apart by number, and warming up has used some.
+    sympy.Dummy._count = _FIRST_DUMMY
     sys.set_int_max_str_digits(_MAX_DIGITS)
     sys.setrecursionlimit(_RECURSION_LIMIT)
 
@@ -191,6 +204,16 @@ def _call(function: object) -> object:
     return function()
 
 
+def _line_of(error: BaseException) -> int:
+    """Return the program's line that `error` came through last, 0 if it has none."""
+    steps = traceback.walk_tb(error.__traceback__)
+    return max((n, line) for n, (frame, line) in enumerate(steps) if _is_own(frame))[1]
+
+
+def _is_own(frame: types.FrameType) -> bool:
+    return frame.f_code.co_filename == FILE_NAME
+
+
 def describe(error: BaseException, program: str) -> str:
     """Return a traceback of `program`'s own lines, as Python would print it."""
     try:
@@ -203,7 +226,7 @@ def describe(error: BaseException, program: str) -> str:
         f'  File "{FILE_NAME}", line {number}, in {frame.f_code.co_name}\n'
         f"    {lines[number - 1].strip() if number <= len(lines) else ''}\n"
         for frame, number in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename == FILE_NAME
+        if _is_own(frame)
     ]
     if len(frames) > _MAX_FRAMES:
         half = _MAX_FRAMES // 2
@@ -221,4 +244,3 @@ def _without_host_paths(text: str) -> str:
         if len(prefix) > 1:
             text = text.replace(prefix, "…")
     return text.replace(UNDERSCORE, "_")
-

@@ -21,7 +21,8 @@ Status = Literal["ok", "error", "timeout", "memory", "killed", "rejected"]
 
 `ok`: it ran to its end. `error`: it raised. `timeout`: it was stopped at `Limits.wall_s`.
 `memory`: it needed more than `Limits.memory_bytes`. `killed`: the kernel or the sandbox stopped it
-for something that programs may not do. `rejected`: the policy refused it, nothing ran.
+for something that programs may not do. `rejected`: the policy refused it, before anything ran or at
+the line that `stderr` names.
 """
 
 ValueType = Literal[
@@ -35,6 +36,10 @@ MAX_VALUE_NODES = 2_000
 MAX_TEXT = 128 * 1024
 """Characters in all the texts of one value together, containers and members."""
 
+READY = b"+"
+"""A child's first byte, once it is shut in."""
+
+_REPORT_FIELDS = {"status", "value", "stdout", "stderr", "cpu_s", "peak_memory_bytes"}
 _HEADER = struct.Struct("!I")
 # JSON writes an unprintable byte of output as six (`\u0007`), and two streams are carried.
 _REPORT_BYTES_PER_OUTPUT_BYTE = 12
@@ -90,7 +95,9 @@ class Execution:
         stderr: why it did not end `ok`: a traceback of its own lines, or the policy's reasons.
         wall_s: seconds on the parent's clock.
         cpu_s: seconds of processor time, user and system.
-        peak_memory_bytes: the largest resident size.
+        peak_memory_bytes: the largest resident size, what is shared with other programs included.
+            This and `cpu_s` are the process's own words, within `wall_s` and `Limits`, where it
+            lived to report; the kernel's where it did not.
     """
 
     status: Status
@@ -114,6 +121,22 @@ class Report:
     value: Value | None
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a process says it used.
+
+    Attributes:
+        cpu_s: seconds of processor time, user and system.
+        peak_memory_bytes: the largest resident size.
+    """
+
+    cpu_s: float
+    peak_memory_bytes: int
+
+
+NOTHING_SPENT = Spent(0.0, 0)
 
 
 class FrameError(Exception):
@@ -200,7 +223,18 @@ def encode_value(value: Value) -> dict[str, object]:
     return encoded
 
 
-def decode_report(body: bytes, limits: Limits) -> Report:
+def encode_report(report: Report, spent: Spent) -> dict[str, object]:
+    return {
+        "status": report.status,
+        "value": None if report.value is None else encode_value(report.value),
+        "stdout": report.stdout,
+        "stderr": report.stderr,
+        "cpu_s": spent.cpu_s,
+        "peak_memory_bytes": spent.peak_memory_bytes,
+    }
+
+
+def decode_report(body: bytes, limits: Limits) -> tuple[Report, Spent]:
     """Read a child's report, believing nothing.
 
     Raises:
@@ -210,18 +244,25 @@ def decode_report(body: bytes, limits: Limits) -> Report:
         message = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise FrameError("no JSON") from error
-    if not isinstance(message, dict) or message.keys() != {"status", "value", "stdout", "stderr"}:
+    if not isinstance(message, dict) or message.keys() != _REPORT_FIELDS:
         raise FrameError("not the fields of a report")
     status = message["status"]
     if not isinstance(status, str) or status not in get_args(ReportStatus):
         raise FrameError("an ending that a child cannot claim")
     value = None if message["value"] is None else _ValueDecoder().decode(message["value"])
-    return Report(
+    report = Report(
         status=cast("ReportStatus", status),
         value=value if status == "ok" else None,
         stdout=_output(message["stdout"], limits.output_bytes + _MARK_SLACK),
         stderr=_output(message["stderr"], _MAX_STDERR + limits.output_bytes + _MARK_SLACK),
     )
+    return report, Spent(_amount(message["cpu_s"]), int(_amount(message["peak_memory_bytes"])))
+
+
+def _amount(number: object) -> float:
+    if type(number) not in (int, float) or not 0 <= cast("float", number) < 2**53:
+        raise FrameError("an amount that is none")
+    return cast("float", number)
 
 
 def _output(text: object, max_bytes: int) -> str:

@@ -12,22 +12,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_ALLOWED = """
-    read write close
-    brk munmap mremap madvise futex
-    rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall
-    rseq membarrier sched_yield sched_getaffinity getrandom
-    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time
-    getpid gettid exit exit_group
-""".split()
+_ALLOWED_WORDS = """
+    read write close brk munmap mremap madvise futex rt_sigaction rt_sigprocmask rt_sigreturn
+    sigaltstack restart_syscall rseq membarrier sched_yield sched_getaffinity getrandom
+    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getpid gettid getrusage
+    poll exit exit_group
+"""
+_ALLOWED = _ALLOWED_WORDS.split()
 
-_KILLING = """
-    execve execveat ptrace process_vm_readv process_vm_writev unshare setns
-    mount umount2 pivot_root chroot bpf io_uring_setup io_uring_enter io_uring_register
-    userfaultfd keyctl add_key request_key perf_event_open
-    init_module finit_module delete_module kexec_load kexec_file_load
-    open_by_handle_at reboot swapon swapoff
-""".split()
+_KILLING_WORDS = """
+    execve execveat ptrace process_vm_readv process_vm_writev unshare setns mount umount2
+    pivot_root chroot bpf io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl
+    add_key request_key perf_event_open init_module finit_module delete_module kexec_load
+    kexec_file_load open_by_handle_at reboot swapon swapoff
+"""
+_KILLING = _KILLING_WORDS.split()
 
 # <linux/seccomp.h>, <linux/prctl.h> and <seccomp.h>
 _SECCOMP_RET_KILL_PROCESS = 0x8000_0000
@@ -41,6 +40,8 @@ _EQUAL = 4
 _MASKED_EQUAL = 7
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
+
+_PRCTL_TYPES = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
 
 _RLIMIT_CPU = 0
 _RLIMIT_AS = 9
@@ -78,9 +79,7 @@ class Filter:
         self._instructions = ctypes.create_string_buffer(bpf, len(bpf))
         self._program = _Program(len(bpf) // 8, ctypes.addressof(self._instructions))
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
-        self._prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p] + [
-            ctypes.c_ulong
-        ] * 2
+        self._prctl.argtypes = _PRCTL_TYPES
 
     def load(self) -> None:
         """Put this process under the filter, for ever.

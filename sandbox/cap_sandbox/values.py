@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -22,7 +22,7 @@ _LAZY = (
     map, filter, zip, enumerate, reversed, types.GeneratorType, itertools.chain,
     itertools.combinations, itertools.permutations, itertools.product, itertools.islice,
 )  # fmt: skip
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_VIEWS = (KeysView, ValuesView, ItemsView)
 _SEQUENCES = (list, tuple, set, frozenset, range, *_VIEWS, sympy.Tuple, sympy.FiniteSet)
 
 

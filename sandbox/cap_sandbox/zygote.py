@@ -7,28 +7,21 @@ sends `{"fork": id}` with the child's own socket, or `{"kill": id}`; the zygote 
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import select
 import signal
 import socket
 import sys
-import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
-from cap_sandbox import jail, preload
+from cap_sandbox import inmate, jail, preload
 from cap_sandbox.jail import Jail
-from cap_sandbox.modules import Members
 from cap_sandbox.program import Runner
-from cap_sandbox.protocol import FrameDecoder, MAX_PROGRAM_BYTES, encode_value, pack
 
-READY = b"+"
 _MAX_MESSAGE = 4096
-# JSON writes one byte of a program as at most six.
-_MAX_REQUEST = 6 * MAX_PROGRAM_BYTES + 1024
 
 
 @dataclass
@@ -74,7 +67,7 @@ class _Zygote:
             self._tell({"ended": child, "code": None, "cpu_s": 0.0, "peak_memory_bytes": 0})
             return
         if pid == 0:
-            _become_program(fd, self.jail, self.runner)
+            inmate.live(fd, self.jail, self.runner)
         os.close(fd)
         self.children[pid] = child
 
@@ -96,52 +89,8 @@ class _Zygote:
                 }
                 self._tell(ended)
 
-    def _tell(self, message: dict[str, object]) -> None:
+    def _tell(self, message: Mapping[str, object]) -> None:
         self.control.send(json.dumps(message).encode())
-
-
-def _become_program(fd: int, cell: Jail, runner: Runner) -> NoReturn:
-    """Be a child: shut the jail, wait for one program, run it, report, and end."""
-    code = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        cell.close(fd)
-        os.write(fd, READY)
-        request = _request(fd)
-        cell.limit(request["memory_bytes"], request["wall_s"])
-        gc.enable()
-        report = runner.run(
-            request["program"],
-            output_bytes=request["output_bytes"],
-            on_memory_error=cell.open_reserve,
-        )
-        _send(fd, pack({
-            "status": report.status,
-            "value": None if report.value is None else encode_value(report.value),
-            "stdout": report.stdout,
-            "stderr": report.stderr,
-        }))
-        code = 0
-    finally:
-        # Whatever happened, a child never returns into the zygote's loop.
-        os._exit(code)
-
-
-def _request(fd: int) -> dict[str, object]:
-    decoder = FrameDecoder(_MAX_REQUEST)
-    while not decoder.complete:
-        data = os.read(fd, 65536)
-        if not data:
-            os._exit(0)
-        decoder.feed(data)
-    return dict(json.loads(decoder.body()))
-
-
-def _send(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def main() -> None:
@@ -151,10 +100,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     members = preload.everything()
     runner = Runner(members, policy=config["policy"])
+    preload.settle(runner)
     cell = jail.enter()
-    gc.collect()
-    gc.disable()
-    gc.freeze()
     ready = {"tier": jail.tier(cell.layers), "layers": cell.layers}
     control.send(json.dumps({"ready": ready}).encode())
     os.close(2)

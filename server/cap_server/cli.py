@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from cap_sandbox import PoolError
 from cap_server import __version__, terminal
-from cap_server.engine import EngineError, EngineOptions
+from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
 from cap_server.example import EXAMPLE
 from cap_server.logs import configure_logs
 from cap_server.serving import ServingError, serve, up
@@ -68,25 +69,21 @@ def up_(
         port=settings.engine_port,
         log=settings.state_dir / f"engine-{settings.engine_port}.log",
         cache=settings.state_dir / "engine-cache",
+        gpu=runs_on_gpu(settings.engine_python),
     )
-    engine_url = f"http://127.0.0.1:{settings.engine_port}/v1"
-    settings = _settings(
-        **{name: value for name, value in settings.model_dump().items() if name != "model_api_key"}
-        | {"model_url": engine_url, "model": options.served_name}
-    )
-    progress = terminal.Progress(_err)
+    waiting = terminal.Waiting(_err)
     try:
-        _run(up(settings, options, progress=progress, started=lambda: _started(settings, progress)))
+        _run(up(settings, options, progress=waiting, started=lambda: _started(settings, waiting)))
     finally:
-        progress.done()
+        waiting.done()
 
 
 @cli.command("serve")
 def serve_(host: Host = None, port: Port = None) -> None:
     """Start the server alone, against the model at CAP_MODEL_URL."""
     settings = _settings(host=host, port=port)
-    progress = terminal.Progress(_err)
-    _run(serve(settings, started=lambda: _started(settings, progress)))
+    waiting = terminal.Waiting(_err)
+    _run(serve(settings, started=lambda: _started(settings, waiting)))
 
 
 @cli.command("config")
@@ -160,8 +157,8 @@ def version_() -> None:
     _out.print(__version__)
 
 
-def _settings(**overrides: Any) -> Settings:
-    """The settings, with what the command line names taking precedence; exits where one is wrong."""
+def _settings(**overrides: object) -> Settings:
+    """The settings, what the command line names first; exits where one is wrong."""
     try:
         return Settings(**_without_unset(**overrides))
     except ValidationError as error:
@@ -172,7 +169,7 @@ def _settings(**overrides: Any) -> Settings:
         raise typer.Exit(2) from None
 
 
-def _run(work: Any) -> None:
+def _run(work: Coroutine[None, None, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work)
@@ -180,8 +177,8 @@ def _run(work: Any) -> None:
         _fail(str(error), code=1)
 
 
-def _started(settings: Settings, progress: terminal.Progress) -> None:
-    progress.done()
+def _started(settings: Settings, waiting: terminal.Waiting) -> None:
+    waiting.done()
     configure_logs(settings.log_level)
     url = f"http://{settings.host}:{settings.port}"
     _err.print(f"[bold green]CaP server is ready[/] at {url}  (API documentation: {url}/docs)")
@@ -229,7 +226,7 @@ def _strategy(text: str) -> dict[str, Any]:
     return strategy
 
 
-def _post(url: str, body: dict[str, Any], *, api_key: str | None) -> Any:
+def _post(url: str, body: dict[str, Any], *, api_key: str | None) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     deadline_s = body.get("budget", {}).get("deadline_s", 60)
     try:
@@ -240,7 +237,7 @@ def _post(url: str, body: dict[str, Any], *, api_key: str | None) -> Any:
     try:
         answer = response.json()
         if response.status_code == httpx.codes.OK:
-            return answer
+            return dict(answer)
         fault = answer["error"]
         _fail(f"{response.status_code} {fault['code']}: {fault['message']}", code=1)
     except (ValueError, KeyError, TypeError):
@@ -252,5 +249,5 @@ def _fail(message: str, *, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _without_unset(**values: Any) -> dict[str, Any]:
+def _without_unset(**values: object) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -18,7 +18,7 @@ def configure_logs(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if on_terminal else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(),
+            _for_people() if on_terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -28,3 +28,8 @@ def configure_logs(level: str) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
     )
+
+
+def _for_people() -> structlog.dev.ConsoleRenderer:
+    # Not the default traceback: it shows local variables, and with them what users sent.
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

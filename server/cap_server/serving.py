@@ -6,13 +6,13 @@ Whatever ends one ends the other: a signal, the engine's death, the server's. No
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import uvicorn
+from pydantic import AnyHttpUrl
 
 from cap_server.app import create_app, open_tools
 from cap_server.engine import Engine, EngineOptions
@@ -44,7 +44,8 @@ async def serve(settings: Settings, *, started: Callable[[], None]) -> None:
         PoolError: the sandbox cannot start on this machine.
     """
     async with _signals() as stopped:
-        await _serve(settings, started=started, until=[stopped.wait()])
+        with _bound(settings.host, settings.port) as listener:
+            await _serve(settings, listener, started=started, until=[stopped.wait()])
 
 
 async def up(
@@ -61,33 +62,47 @@ async def up(
         ServingError: see `serve`.
         PoolError: see `serve`.
     """
-    async with _signals() as stopped, Engine(options) as engine:
-        timeout_s = settings.engine_timeout_s
-        if not await _unless(stopped, engine.ready(timeout_s=timeout_s, progress=progress)):
-            return
-        await _serve(settings, started=started, until=[stopped.wait(), engine.wait()])
-        if not stopped.is_set():
-            raise engine.died()
+    async with _signals() as stopped:
+        # The address is taken first: nobody wants to wait for vLLM to learn that it is not free.
+        with _bound(settings.host, settings.port) as listener:
+            async with Engine(options) as engine:
+                ready = engine.ready(timeout_s=settings.engine_timeout_s, progress=progress)
+                if not await _unless(stopped, ready):
+                    return
+                served = _with_engine(settings, options, url=engine.base_url)
+                ends = [stopped.wait(), engine.wait()]
+                await _serve(served, listener, started=started, until=ends)
+                if not stopped.is_set():
+                    raise engine.died()
+
+
+def _with_engine(settings: Settings, options: EngineOptions, *, url: str) -> Settings:
+    """`settings` for the model that `options` serve, whatever the environment names instead."""
+    model = {"model_url": AnyHttpUrl(url), "model": options.served_name, "model_api_key": None}
+    return settings.model_copy(update=model)
 
 
 async def _serve(
-    settings: Settings, *, started: Callable[[], None], until: list[Awaitable[object]]
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    started: Callable[[], None],
+    until: Sequence[Coroutine[None, None, object]],
 ) -> None:
-    with _listening(settings.host, settings.port) as listener:
-        async with open_tools(settings) as tools:
-            server = _Server(_config(create_app(settings, tools=nullcontext(tools))))
-            serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-            ends = [asyncio.ensure_future(each) for each in until]
-            try:
-                await _listens(server, serving)
-                started()
-                await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                server.should_exit = True
-                for end in ends:
-                    end.cancel()
-                await asyncio.gather(*ends, return_exceptions=True)
-                await serving
+    async with open_tools(settings) as tools:
+        server = _Server(_config(create_app(settings, tools=nullcontext(tools))))
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        ends = [asyncio.ensure_future(each) for each in until]
+        try:
+            await _listens(server, serving)
+            started()
+            await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            server.should_exit = True
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+            await serving
 
 
 def _config(app: object) -> uvicorn.Config:
@@ -102,21 +117,23 @@ def _config(app: object) -> uvicorn.Config:
 
 
 async def _listens(server: uvicorn.Server, serving: asyncio.Future[None]) -> None:
-    while not server.started and not serving.done():
+    while not server.started and not serving.done():  # noqa: ASYNC110  # uvicorn has no event
         await asyncio.sleep(0.01)
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that has the address and does not listen yet: uvicorn makes it listen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise ServingError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. "
-            "CAP_HOST and CAP_PORT (--host, --port) choose another address."
-        ) from error
-    with contextlib.closing(listener):
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise ServingError(
+                f"Cannot listen on {host}:{port}: {error.strerror}. "
+                "CAP_HOST and CAP_PORT (--host, --port) choose another address."
+            ) from error
         yield listener
 
 

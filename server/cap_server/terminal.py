@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.status import Status
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
 
@@ -31,30 +31,26 @@ _MEANINGS = {
 }
 
 
-class Progress:
+class Waiting:
     """One line that says what is waited for, and for how long; plain lines where no one watches."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status: Status | None = None
         self._started = time.monotonic()
-        self._last = ""
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._line = Progress(*columns, console=console, transient=True)
 
     def __call__(self, text: str) -> None:
-        elapsed = f"{time.monotonic() - self._started:.0f} s"
-        if self._console.is_terminal:
-            if self._status is None:
-                self._status = self._console.status("")
-                self._status.start()
-            self._status.update(f"{escape(text)} … {elapsed}")
-        elif text != self._last:
-            self._console.print(f"{escape(text)} … {elapsed}")
-        self._last = text
+        if not self._console.is_terminal:
+            self._console.print(f"{escape(text)} … {time.monotonic() - self._started:.0f} s")
+        elif self._line.tasks:
+            self._line.update(self._line.tasks[0].id, description=escape(text))
+        else:
+            self._line.add_task(escape(text), total=None)
+            self._line.start()
 
     def done(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        self._line.stop()
 
 
 def waiting(console: Console, text: str) -> AbstractContextManager[object]:

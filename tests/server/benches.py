@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.domain import (
@@ -26,6 +26,13 @@ from cap_server.testing import FakeSandbox, ScriptedModel
 from cap_server.workbench import Tools, Workbench
 
 PROBLEM = Problem("What is 6 times 3?", prior=Prior(cot="6 * 3 = 26. The answer is 26."))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once `condition` holds, which nobody announces."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # no event: see above
+            await asyncio.sleep(0.001)
 
 
 def tools(

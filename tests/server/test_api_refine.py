@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -53,7 +53,7 @@ async def test_a_refinement_carries_decision_evidence_and_usage(scripted: Script
             "cpu_s": 0.0,
             "peak_memory_bytes": 0,
         },
-        "strategy": {"name": "majority", "programs": 8, "overrule": 0.5},
+        "strategy": {"name": "majority", "programs": 8, "overrule": 0.75},
         "candidates": None,
         "stopped_by": None,
     }
@@ -73,8 +73,8 @@ async def test_candidates_are_returned_when_they_are_asked_for(scripted: Scripte
     ("strategy", "resolved"),
     [
         ("single", {"name": "single"}),
-        ({"name": "majority"}, {"name": "majority", "programs": 8, "overrule": 0.5}),
-        ({"name": "pot", "programs": 3}, {"name": "pot", "programs": 3, "overrule": 0.5}),
+        ({"name": "majority"}, {"name": "majority", "programs": 8, "overrule": 0.75}),
+        ({"name": "pot", "programs": 3}, {"name": "pot", "programs": 3, "overrule": 0.75}),
     ],
 )
 async def test_a_strategy_is_a_bare_name_or_an_object(
@@ -178,7 +178,7 @@ async def test_a_body_without_a_json_content_type_is_told_so(scripted: Scripted)
 async def test_a_body_over_the_limit_is_refused_whether_or_not_it_declares_its_length(
     scripted: Scripted, declared: bool
 ) -> None:
-    async def chunks() -> Any:
+    async def chunks() -> AsyncIterator[bytes]:
         for _ in range(17):
             yield b"x" * 65_536
 

@@ -31,7 +31,9 @@ async def test_draw_i_is_what_source_i_answered(tmp_path: Path, name: str) -> No
     prompt = PROMPT_FORMATS["trained"].program_prompt(problem)
     texts = [(await model.sample(prompt, sampling=Sampling(), draw=i)).text for i in range(2)]
     assert texts == ["answer = 17", "answer = 18"]
-    assert (await model.sample(cot_prompt(problem), sampling=Sampling(), draw=1)).text == "It is 18."
+    assert (
+        await model.sample(cot_prompt(problem), sampling=Sampling(), draw=1)
+    ).text == "It is 18."
     with pytest.raises(ModelResponseError, match="no recorded program for draw 2"):
         await model.sample(prompt, sampling=Sampling(), draw=2)
 

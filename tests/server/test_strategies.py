@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cap_server.domain import Answer, Budget, Decision, Limits, Prior, Problem, Sampling
 from cap_server.refiner import refine
-from cap_server.strategies import STRATEGIES, Majority, Pot, Single
+from cap_server.strategies import STRATEGIES, Majority, Pot, Single, Strategy
 from cap_server.testing import ScriptedModel
 from tests.server.benches import PROBLEM, programs_that_come_to, refinement, tools
 
@@ -18,11 +18,13 @@ from tests.server.benches import PROBLEM, programs_that_come_to, refinement, too
     [
         ([18, 18, 18, 18], 26, "corrected", "18"),
         ([26, 26, 26, 18], 26, "confirmed", "26"),
+        ([26, 26, 18, 18], 26, "kept", "26"),
+        ([18, 18, 18, 17], 26, "kept", "26"),
         ([18, 18, 17, 16], 26, "kept", "26"),
-        ([18, 18, 26, 26], 26, "kept", "26"),
         ([18, None, None, None], 26, "kept", "26"),
         ([26, None, None, None], 26, "kept", "26"),
-        ([18, 18, 18, None], 26, "corrected", "18"),
+        ([18, 18, 18, None], 26, "kept", "26"),
+        ([26, 26, 26, None], 26, "confirmed", "26"),
         ([None, None, None, None], 26, "unresolved", "26"),
         ([None, None, None, None], None, "unresolved", None),
         ([17, 18, 18, None], None, "answered", "18"),
@@ -42,8 +44,9 @@ async def test_majority_overrules_the_prior_only_when_most_programs_agree(
     ("answers", "confidence"),
     [
         ([18] * 8, 0.9),
-        ([18, 18, 18, 18, 18, 1, 2, 3], 0.6),
-        ([18, 18, 18, 17, 17, 1, 2, 3], 0.1),
+        ([18, 18, 18, 18, 18, 18, 18, None], 0.8),
+        ([26, 26, 26, 26, 26, 1, 2, 3], 0.6),
+        ([18, 18, 18, 18, 18, 1, 2, 3], 0.1),
         ([18, 18, 18, 26, 17, 1, 2, 3], 0.2),
         ([None] * 8, 0.0),
     ],
@@ -67,7 +70,7 @@ async def test_a_tie_keeps_the_prior_even_without_an_overrule_share() -> None:
 
 
 async def test_the_winner_is_the_first_program_that_comes_to_the_answer() -> None:
-    result = await refinement(Majority(programs=4), [None, 18, 18, 18])
+    result = await refinement(Majority(programs=4, overrule=0.5), [None, 18, 18, 18])
     assert result.winner is not None
     assert result.winner.index == 1
     assert result.winner.answer == Answer("18")
@@ -91,7 +94,8 @@ async def test_single_takes_the_word_of_one_program(answer: int | None, decision
 
 async def test_single_and_majority_show_the_cot_to_the_model_and_pot_does_not() -> None:
     script, sandbox = programs_that_come_to(18)
-    for strategy, shown in [(Single(), True), (Majority(programs=2), True), (Pot(), False)]:
+    cases: list[tuple[Strategy, bool]] = [(Single(), True), (Majority(), True), (Pot(), False)]
+    for strategy, shown in cases:
         model = ScriptedModel(script)
         await refine(
             PROBLEM,
@@ -132,7 +136,7 @@ async def test_choices_are_answered_by_letter_whether_programs_say_letter_or_val
     result = await refine(
         problem,
         tools=tools(ScriptedModel(script), sandbox),
-        strategy=Majority(programs=3),
+        strategy=Majority(programs=3, overrule=0.5),
         sampling=Sampling(),
         budget=Budget(),
         limits=Limits(),

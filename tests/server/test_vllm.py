@@ -14,6 +14,7 @@ from cap_server.errors import (
     ModelUnavailableError,
     PromptTooLongError,
 )
+from tests.server.benches import until
 from tests.server.upstreams import (
     Respond,
     Upstream,
@@ -132,8 +133,7 @@ async def test_a_ceiling_that_exceeds_the_context_gives_way_to_the_room_there_is
 async def test_cancelling_a_draw_closes_its_connection() -> None:
     async with upstream(hangs) as server:
         drawing = asyncio.ensure_future(sample(server, read_timeout_s=60))
-        while not server.bodies:
-            await asyncio.sleep(0.01)
+        await until(lambda: server.bodies)
         drawing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await drawing

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
 from cap_server.domain import Answer, Budget, Execution, Limits, Prompt, Sample, Sampling
 from cap_server.errors import (
+    CapError,
     DeadlineError,
     ModelUnavailableError,
     PromptTooLongError,
@@ -17,14 +20,21 @@ from cap_server.errors import (
 from cap_server.refiner import refine
 from cap_server.strategies import Majority
 from cap_server.testing import FakeSandbox, ScriptedModel
-from tests.server.benches import PROBLEM, bench, programs_that_come_to, refinement, tools
+from tests.server.benches import (
+    PROBLEM,
+    bench,
+    programs_that_come_to,
+    refinement,
+    tools,
+    until,
+)
 
 
 class _GatedModel(ScriptedModel):
     """Holds every draw back but the first, which completes at once."""
 
-    def __init__(self, script: list[str | Sample | Exception], gate: asyncio.Event) -> None:
-        super().__init__(script)  # type: ignore[arg-type]  # narrower here
+    def __init__(self, script: Sequence[str | Sample | CapError], gate: asyncio.Event) -> None:
+        super().__init__(script)
         self._gate = gate
 
     async def sample(self, prompt: Prompt, *, sampling: Sampling, draw: int) -> Sample:
@@ -37,9 +47,7 @@ async def test_a_program_runs_while_other_draws_are_still_being_written() -> Non
     script, sandbox = programs_that_come_to(18, 18)
     gate = asyncio.Event()
     wave = asyncio.ensure_future(bench(_GatedModel(script, gate), sandbox).programs(PROBLEM, n=2))
-    async with asyncio.timeout(5):
-        while not sandbox.executed:
-            await asyncio.sleep(0)
+    await until(lambda: sandbox.executed)
     assert sandbox.executed == [script[0]]
     gate.set()
     assert len(await wave) == 2
@@ -70,7 +78,7 @@ async def test_draws_of_one_request_have_different_seeds_and_a_repeat_has_the_sa
     seeds = [seed for seed in seen[0] if seed is not None]
     assert len(set(seeds)) == 16
     spaced = sorted(seeds)
-    assert all(b - a >= 64 for a, b in zip(spaced, spaced[1:], strict=False))
+    assert all(b - a >= 64 for a, b in pairwise(spaced))
 
 
 async def test_a_second_wave_continues_the_draws_of_the_first() -> None:
@@ -162,8 +170,7 @@ async def test_a_deadline_without_any_answer_returns_the_prior_or_fails_without_
 async def test_cancelling_a_refinement_cancels_its_draws() -> None:
     model = ScriptedModel(["answer=18"], delay_s=30)
     wave = asyncio.ensure_future(bench(model, FakeSandbox({})).programs(PROBLEM, n=4))
-    while len(model.prompts) < 4:
-        await asyncio.sleep(0)
+    await until(lambda: len(model.prompts) == 4)
     wave.cancel()
     with pytest.raises(asyncio.CancelledError):
         await wave
@@ -176,7 +183,7 @@ async def test_draws_that_fail_are_counted_and_the_others_go_on() -> None:
     result = await refine(
         PROBLEM,
         tools=tools(ScriptedModel([script[0], down, script[1], script[2]]), sandbox),
-        strategy=Majority(programs=4),
+        strategy=Majority(programs=4, overrule=0.5),
         sampling=Sampling(),
         budget=Budget(),
         limits=Limits(),

@@ -1,1 +1,1 @@
-"""The ports' implementations. They know the domain and the outside, nothing of strategies or HTTP."""
+"""The ports' implementations: they know the domain and the outside, nothing of strategies."""

@@ -1,4 +1,4 @@
-"""Equality of answers: the house's own rules first, math-verify in a child process where they end."""
+"""Equality of answers: the house's own rules, and math-verify in a child process beyond them."""
 
 from __future__ import annotations
 

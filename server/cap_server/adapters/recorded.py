@@ -29,9 +29,11 @@ def read_recordings(path: Path) -> list[Recording]:
         ValueError: a line is no recording; the message names file and line.
         OSError: the file cannot be read.
     """
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open()
-    with opened as lines:
-        return [_recording(line, where=f"{path}:{i}") for i, line in enumerate(lines, start=1)]
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    # Not `splitlines`: JSON may hold other line ends, U+2028 for one, inside its strings.
+    lines = enumerate(text.split("\n"), start=1)
+    return [_recording(line, where=f"{path}:{i}") for i, line in lines if line.strip()]
 
 
 def _recording(line: str, *, where: str) -> Recording:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cap_server.answers.formulas import Formula
 from cap_server.answers.moments import Moment, same_moment
 from cap_server.answers.numbers import Number, same_number
-from cap_server.answers.reading import Formula, Meaning, Members, Ratio, Words, read, value
+from cap_server.answers.reading import Meaning, Members, Ratio, Words, read, value
 from cap_server.domain import Answer
 
 _MEMBERS = 1000
@@ -26,9 +27,7 @@ def same(a: Answer, b: Answer) -> bool | None:
         return False
     if left == right:
         return True
-    return _any(
-        _same_text(x, y, depth=0) for x in _forms(a) for y in _forms(b)
-    )
+    return _any(_same_text(x, y, depth=0) for x in _forms(a) for y in _forms(b))
 
 
 def _forms(answer: Answer) -> tuple[str, ...]:

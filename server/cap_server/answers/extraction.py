@@ -17,15 +17,20 @@ _TAIL = 2000
 _ANNOUNCED = 20
 """Announcements that are tried before the last number is taken."""
 
-_LETTER = re.compile(r"[(（][A-Z][)）]")
+_LETTER = re.compile(
+    r"[(（][A-Z][)）]|选(?:择|项)?\s*[:：]?\s*[A-Z](?![A-Za-z])|\b[Oo]ption\s+[A-Z]\b|\b[Cc]hoice\s+[A-Z]\b"
+    r"|\b[A-Z](?= is (?:the )?(?:correct|right|answer))"
+)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|(?<!\\)[{}]")
-_CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
+_NOTED = re.compile(r"[(（][A-Z][)）](?=[\s.。*]*$)")
+_CALCULATION = re.compile(r"<<[^<>\n]{0,200}(?:>>|$)")
 _HASHES = re.compile(r"^[ \t]*#{4}[ \t]*(\S.*)$", re.MULTILINE)
 _LAST_LINE = re.compile(
     r"^[\s*#>_]*(?:A|Ans|Answer|Final Answer|Result)[\s*_]*[:：][\s*_]*(\S.*)$", re.IGNORECASE
 )
 _PHRASE = re.compile(
-    r"(?<!to )\banswer(?:\s+(?:to|for|of)\b[^.\n:：=?!]{0,80}?)?(?:\s*\([^()\n]{0,30}\))?[\s*_]{0,4}"
+    r"(?<!to )\banswer(?:\s+(?:to|for|of)\b[^.\n:：=?!]{0,80}?)?(?:\s*\([^()\n]{0,30}\))?"
+    r"[\s*_]{0,4}"
     r"(?:(?:is|equals|(?:would|will|should|must|has to|can only) be|comes to|=|:|：)(?![A-Za-z]))"
     r"|(?<!to )\banswers\s+(?:are|is)\b|\banswers\s*[:：]"
     r"|(?:最终|最后|正确)?答案[\s*_]{0,4}(?:应该|应|就)?(?:是|为|[:=：])|(?:^|[^\w])答\s*[:：]",
@@ -35,6 +40,10 @@ _UNKNOWN = re.compile(
     r"\banswer (?:cannot|can't|can not|could not) be (?:determined|found|calculated|known)"
     r"|(?:无法|不能)(?:确定|得出|计算)(?:出)?答案",
     re.IGNORECASE,
+)
+_EQUATION = re.compile(
+    r"(?:^|[\n。])[^\w\n]*(?:so|thus|therefore|hence|所以|因此)?[\s,，$]*[A-Za-z]\s?=([^=\n]*)$",
+    re.I,
 )
 _HENCE = re.compile(r"(?:所以|因此|故)[^。\n]{0,40}?(?:是|为|等于|[=:：])")
 
@@ -63,7 +72,11 @@ def announced(line: str) -> str | None:
 
 
 def _named(tail: str, choices: Sequence[str]) -> int | None:
-    return option(plain_edges(tail.strip()[:_TAIL]), choices)
+    """The option that a tail begins with, as in `(B) because`, or notes, as in `14 (B)`."""
+    line = plain_edges(tail.strip()[:_TAIL]).partition("\n")[0]
+    noted = _NOTED.search(line)
+    place = option(line, choices)
+    return option(noted[0], choices) if place is None and noted else place
 
 
 def _tails(text: str) -> Iterator[str]:
@@ -78,7 +91,7 @@ def _tails(text: str) -> Iterator[str]:
 
 
 def _boxes(text: str) -> Iterator[str]:
-    """The contents of every closed `\\boxed{}`, the last first."""
+    r"""The contents of every closed `\boxed{}`, the last first."""
     opened: list[tuple[int, bool]] = []
     contents = []
     boxed = False
@@ -104,13 +117,19 @@ def _after_hashes(text: str) -> Iterator[str]:
             yield line[1]
 
 
+def _equated(text: str) -> str | None:
+    """The right side of a last line such as `x = 962 - 480`."""
+    found = _EQUATION.search(text.rstrip()[-_TAIL:])
+    return quantity(found[1].strip(" .。$")) if found else None
+
+
 def _unannounced(text: str, choices: Sequence[str]) -> Answer | None:
     """The last option in brackets, else what a last "hence" says, else the last number."""
-    if choices:
-        letters = [place for found in _LETTER.finditer(text) if (place := option(found[0], choices))]
-        if letters:
-            return Answer(letter(letters[-1]))
-    number = last_number(text[-_TAIL:]) or last_number(text)
+    letters = [option(found[0], choices) for found in _LETTER.finditer(text)] if choices else []
+    place = next((place for place in reversed(letters) if place is not None), None)
+    if place is not None:
+        return Answer(letter(place))
+    number = _equated(text) or last_number(text[-_TAIL:]) or last_number(text)
     if number is not None:
         return Answer(number)
     hence = list(_HENCE.finditer(text))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 
 _NUMBER = re.compile(
-    r"(?<![\w.,^\\])(?P<sign>-\s?)?(?P<currency>US\$|\\?\$|[€£¥￥])?\s?(?P<inner>-)?"
+    r"(?<![A-Za-z0-9_.,^\\])(?P<sign>-\s?)?(?P<currency>US\$|\\?\$|[€£¥￥])?\s?(?P<inner>-)?"
     r"(?P<number>\\[dt]?frac\s?\{\d{1,18}\}\s?\{\d{1,18}\}"
     r"|\d{1,18}\(\d{1,18}/\d{1,18}\)|\d{1,18} \d{1,18}/\d{1,18}"
     r"|(?:\d{1,3}(?:,\d{3})+|\d+)(?![\d])(?:\.\d+)?(?:\s?/\s?\d{1,18})?|\.\d+)"
     r"\s?(?P<scale>万亿|[万亿]|(?:thousand|million|billion)\b)?(?P<percent>\s?\\?[%％])?"
     r"(?P<ordinal>(?:st|nd|rd|th)\b)?(?![A-Za-z]*\d)"
 )
-_BOUNDARY = re.compile(r"[.!?;]\s|[。！？；\n]|,\s(?:so|which|meaning|leaving)\b|\b(?:therefore|hence)\b", re.I)
+_BOUNDARY = re.compile(
+    r"[.!?;]\s|[。！？；\n]|,\s(?:so|which|meaning|leaving)\b|\b(?:therefore|hence)\b", re.I
+)
 _RESULT = re.compile(r"(?:[=≈]|\*\*)\s*$")
 _LOOK_BACK = 4
 
@@ -32,7 +34,9 @@ def last_number(text: str) -> str | None:
     results = [number for number in found if _is_result(text, number)]
     if results and results[-1].start() >= start:
         return _written(text, results[-1])
-    repeated = [number for number in inside if results and number["number"] == results[-1]["number"]]
+    repeated = [
+        number for number in inside if results and number["number"] == results[-1]["number"]
+    ]
     return _written(text, (repeated or found)[-1])
 
 

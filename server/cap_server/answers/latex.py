@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import re
 
+from cap_server.answers.formulas import Formula
+from cap_server.answers.numbers import Number
 from cap_server.answers.plain import plain
-from cap_server.answers.reading import Formula, Members, Number, read
+from cap_server.answers.reading import Members, read
 
 _EDGES = re.compile(r"^(?:\\[(\[]|\$+)\s*|\s*(?:\\[)\]]|\$+)$")
 _ROOT = re.compile(r"\bsqrt\s*\(([^()]*)\)")
 _POWER = re.compile(r"\^\s*(?:\(([^()]*)\)|(-?\d+(?:\.\d+)?))")
-_NAMED = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi|max|min|gcd)(?![A-Za-z])")
-_SIGNS = {"**": "^", "*": r" \cdot ", "<=": r" \le ", ">=": r" \ge ", "!=": r" \ne ", "oo": r"\infty "}
+_NAMED = re.compile(
+    r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi|max|min|gcd)(?![A-Za-z])"
+)
+_SIGNS = {
+    "**": "^",
+    "*": r" \cdot ",
+    "<=": r" \le ",
+    ">=": r" \ge ",
+    "!=": r" \ne ",
+    "oo": r"\infty ",
+}
 _NESTED = 8
 
 

@@ -76,11 +76,8 @@ def _date(text: str) -> Moment | None:
 
 
 def _checked(parts: dict[str, str | None]) -> Moment | None:
-    written, day = parts["month"] or "", int(parts["day"] or 0)
-    month = int(written) if written.isdigit() else _MONTH.get(written[:3].casefold(), 0)
-    year = int(parts["year"]) if parts.get("year") else None
-    if not written.isdigit() and written.casefold() not in (*_MONTHS.split(), written[:3].casefold()):
-        return None
+    month, day = _month(parts["month"] or ""), int(parts["day"] or 0)
+    year = int(parts.get("year") or 0) or None
     if month > 12 >= day:
         month, day = day, month
     try:
@@ -88,6 +85,15 @@ def _checked(parts: dict[str, str | None]) -> Moment | None:
     except ValueError:
         return None
     return Moment(year, month, day)
+
+
+def _month(written: str) -> int:
+    """Return the month of that number or name; 0 for any other word, like Maybe."""
+    if written.isdigit():
+        return int(written)
+    name = written.casefold()
+    known = name in _MONTHS.split() or len(name) == 3 or name == "sept"
+    return _MONTH.get(name[:3], 0) if known else 0
 
 
 def _time(text: str) -> Moment | None:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from cap_server.answers.plain import plain
 
 _LETTER = re.compile(
-    r"^(?:(?:the\s+)?(?:correct\s+)?(?:options?|choices?|answer)\s*(?:is\s*)?:?\s*|应?选(?:择|项)?\s*[:]?\s*)?"
-    r"(?:[(\[]\s*([A-Za-z])\s*[)\]]|([A-Za-z])(?=\s*$|\s*[.):,、]|\s*(?:is|was)\b))",
+    r"(?:(?:the\s+)?(?:correct\s+|right\s+)?(?:options?|choices?|answer)\s*(?:is\s*)?:?\s*"
+    r"|应?选(?:择|项)?\s*:?\s*)?"
+    r"(?:[(\[]\s*([A-Z])\s*[)\]]|([A-Z])(?=\s*$|\s*[.):,、]|\s*(?:is|was)\b))"
+    r"|(?:(?:the\s+)?(?:correct\s+|right\s+)?(?:option|choice)\s+|应?选(?:择|项)?\s*:?\s*)([A-Z])\b",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"\s*[(\[（]?([A-Za-z])[)\].:、．：）]\s*(?=\S)")
@@ -21,7 +23,7 @@ def option(text: str, choices: Sequence[str]) -> int | None:
     found = _LETTER.match(_bare(text))
     if found is None:
         return None
-    place = ord((found[1] or found[2]).upper()) - ord("A")
+    place = ord((found[1] or found[2] or found[3]).upper()) - ord("A")
     return place if place < len(choices) else None
 
 

@@ -10,20 +10,18 @@ READABLE = 4000
 _COMMANDS = 200
 """Structured LaTeX commands above which a text is taken for garbage."""
 
-_FROM = "−–—﹣×✕·⋅∙÷∶，、；。！？（）【】￥°√π∞≤≥≠⁄“”‘’\u3000\u00a0\u2009\u202f"
-_TO = (
-    "-", "-", "-", "-", "*", "*", "*", "*", "*", "/", ":", ",", ", ", ";", ".", "!", "?", "(", ")",
-    "[", "]", "¥", " degrees ", "sqrt", " pi ", "oo", "<=", ">=", "!=", "/", '"', '"', "'", "'",
-    " ", " ", " ", " ",
-)  # fmt: skip
-_CHARACTERS: dict[int, str | None] = {
-    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
-    **{ord(old): new for old, new in zip(_FROM, _TO, strict=True)},
-    **{ord(old): f"({new})" for old, new in zip("½⅓⅔¼¾⅕⅛", "1/2 1/3 2/3 1/4 3/4 1/5 1/8".split(),
-                                                strict=True)},
-    **{ord(old): f"^{new}" for old, new in zip("²³⁴", "234", strict=True)},
-    **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"), None),
+_SIGNS = {
+    "-": "−–—﹣", "*": "×✕·⋅∙", "/": "÷⁄", ":": "∶", ",": "，", ", ": "、", ";": "；", ".": "。",
+    "!": "！", "?": "？", "(": "（", ")": "）", "[": "【", "]": "】", "¥": "￥", "sqrt": "√",
+    " degrees ": "°", " pi ": "π", "oo": "∞", "<=": "≤", ">=": "≥", "!=": "≠", '"': "“”",
+    "'": "‘’", " ": "\u3000\u00a0\u2009\u202f", "": "\u200b\u200c\u200d\u2060\ufeff",
+    "(1/2)": "½", "(1/3)": "⅓", "(2/3)": "⅔", "(1/4)": "¼", "(3/4)": "¾", "(1/5)": "⅕",
+    "(1/8)": "⅛", "^2": "²", "^3": "³", "^4": "⁴",
 }  # fmt: skip
+_CHARACTERS = {
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
+    **{ord(old): new for new, signs in _SIGNS.items() for old in signs},
+}
 
 _DEGREES = re.compile(r"\^\s*(?:\{\s*)?\\(?:circ|degree)\b(?:\s*\})?|\\degree\b")
 _WRAPPER = re.compile(

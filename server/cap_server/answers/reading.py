@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 
+from cap_server.answers.formulas import Formula, read_formula
 from cap_server.answers.moments import Moment, read_moment
-from cap_server.answers.numbers import Number, read_number
+from cap_server.answers.numbers import Number
 from cap_server.answers.plain import READABLE, plain
+from cap_server.answers.written_numbers import read_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +35,6 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
-    """Mathematics that has no value here.
-
-    Attributes:
-        text: without spaces.
-        variables: the letters it leaves open; none if it is a constant too hard to work out here.
-    """
-
-    text: str
-    variables: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class Words:
     """Anything else, folded so that case, articles, punctuation and spacing do not count."""
 
@@ -61,19 +49,6 @@ _ASSIGNED = re.compile(
 _RATIO = re.compile(r"\s*(?::|\bto\b|比)\s*")
 _SPLIT = re.compile(r"\s*[,;]\s*(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+|\s*[和或及]\s*")
 _COMMA = re.compile(r"[,;]\s")
-_NAMES = (
-    "sqrt sin cos tan cot sec csc log ln exp abs pi oo max min gcd lcm floor ceil arcsin arccos arctan "
-    "binom choose sum prod int lim mod pm mp to in cup cap setminus emptyset varnothing mathbb overline "
-    "dots ldots cdots degrees circ frac vec hat bar alpha beta gamma delta theta lambda mu phi omega sigma "
-    "infty begin end pmatrix bmatrix Rightarrow factorial lfloor rfloor lceil rceil mid quad"
-).split()
-_FORMULA = re.compile(
-    r"(?>\d+(?:\.\d+)?|\.\d+"
-    rf"|(?<![A-Za-z])(?:{'|'.join(_NAMES)})(?![A-Za-z])"
-    r"|[A-Za-z]{1,2}(?![A-Za-z])|[-+*/^()\[\]⦃⦄|=<>!,._'\\&;:±]|\s)++"
-)
-_COMMANDS = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])(?:sqrt|pi|oo|sin|cos|tan|log|ln|exp|degrees)(?![a-z])")
-_PROSE = frozenset("is of to in on at or an no by it as if us me my we he am pm be so do go up".split())
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = re.compile(r"[^\w+\-*/^=<>%$€£¥]+|_+")
 _TRUTH = dict.fromkeys(("yes", "true", "是", "对", "是的", "对的", "正确"), "yes")
@@ -83,7 +58,7 @@ _TRAILING = " .,;:?\"'"
 
 def read(text: str) -> tuple[Meaning, ...]:
     """Return what `text` may stand for, the likeliest first; one meaning is the rule."""
-    written = _trimmed(plain(text))
+    written = _trimmed(plain(text)) or text.strip()
     if len(written) > READABLE:
         number = read_number(written)
         return (number or Words(written.casefold()),)
@@ -111,7 +86,7 @@ def _meaning(text: str) -> Meaning:
     inner = _unbracketed(bare)
     if members := _members(bare, inner):
         return members
-    return read_number(bare) or read_number(inner) or _formula(bare) or _words(text)
+    return read_number(bare) or read_number(inner) or read_formula(bare) or _words(text)
 
 
 def _assigned(text: str) -> str:
@@ -148,7 +123,9 @@ def _ratio(text: str) -> Ratio | None:
     terms = _RATIO.split(text)
     numbers = [read_number(term) for term in terms] if 2 <= len(terms) <= 6 else []
     fractions = [
-        n.value for n in numbers if n and not n.phrase and not n.percent and isinstance(n.value, Fraction)
+        n.value
+        for n in numbers
+        if n and not n.phrase and not n.percent and isinstance(n.value, Fraction)
     ]
     if len(fractions) < max(2, len(terms)) or not any(fractions):
         return None
@@ -186,7 +163,11 @@ def _parts(text: str, *, enclosed: bool) -> tuple[str, ...]:
     for at, character in enumerate(text):
         depth += (character in "([⦃") - (character in ")]⦄")
         end = separators.get(at)
-        if depth or end is None or (spaced and text[at:end] == "," and text[end : end + 1].isdigit()):
+        if (
+            depth
+            or end is None
+            or (spaced and text[at:end] == "," and text[end : end + 1].isdigit())
+        ):
             continue
         parts.append(text[start:at].strip())
         start = end
@@ -198,31 +179,7 @@ def _are_values(parts: tuple[str, ...]) -> bool:
     return all(not isinstance(_meanings(part)[0], Words) for part in parts[:100])
 
 
-def _formula(text: str) -> Formula | None:
-    if len(text) > READABLE or not _FORMULA.fullmatch(text):
-        return None
-    if not re.search(r"[\d\\^*/+=<>]|sqrt|pi|oo", text):
-        return None
-    letters = re.findall(r"(?<![A-Za-z\\])[A-Za-z]{1,2}(?![A-Za-z])", _COMMANDS.sub(" ", text))
-    if not _balanced(text) or _PROSE.intersection(map(str.casefold, letters)):
-        return None
-    return Formula(re.sub(r"\s+", "", text).replace("**", "^"), frozenset("".join(letters)))
-
-
-def _balanced(text: str) -> bool:
-    depth = 0
-    for character in text:
-        depth += (character in "([⦃") - (character in ")]⦄")
-        if depth < 0:
-            return False
-    return depth == 0
-
-
 def _words(text: str) -> Words:
     folded = _PUNCTUATION.sub(" ", _ARTICLES.sub(" ", text.casefold()))
     folded = " ".join(folded.split()).strip(" -*") or text.casefold()
     return Words(_TRUTH.get(folded, folded))
-
-
-def is_long(number: Number) -> bool:
-    return isinstance(number.value, Decimal)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from cap_server.answers.last_number import last_number
-from cap_server.answers.numbers import Number, leading_number
+from cap_server.answers.numbers import Number
 from cap_server.answers.plain import plain
-from cap_server.answers.reading import Meaning, Words, read
+from cap_server.answers.reading import Words, read
+from cap_server.answers.written_numbers import leading_number
 
 _LONGEST = 400
 _TEXT = 200
@@ -17,8 +18,16 @@ _TAIL = re.compile(
     r"\s+(?:because|since|as|so|which|where|when|if|after|before|for|in|at|on|from|by|with|than|left"
     r"|assuming|rounded|meaning)\b|[,;，；]\s|\s[(（]|[,，；]?(?:因为|所以|其中)|\s*[=≈]\s*(?=\S)|\s-+\s"
 )
-_SHOWN_UNITS = frozenset(("dollar", "yuan"))
-_OPENING = re.compile(r"^(?:[\s:：*_`>#]|-(?=\s))*(?:(?:equal to|that|就?是|为|应该是|应为)\s*[:：]?)?[\s:：]*")
+_HOME_MONEY = frozenset(("dollar", "yuan"))
+_TRAILING = " .。,，;；!！"
+_NAME = re.compile(r"^[A-Za-z]\s*=\s*")
+_TRUTH = re.compile(r"(?:yes|no|true|false)\b(?=\s*[,.;:!])", re.IGNORECASE)
+_DIGITS = re.compile(r"(?<![A-Za-z0-9_.,/^\\])[-$¥€£]{0,2}\d")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+_ENDINGS = 10
+_OPENING = re.compile(
+    r"^(?:[\s:：*_`>#]|-(?=\s))*(?:(?:equal to|that|就?是|为|应该是|应为)\s*[:：]?)?[\s:：]*"
+)
 
 
 def tidy(tail: str) -> str | None:
@@ -30,10 +39,23 @@ def tidy(tail: str) -> str | None:
         shown = _shown(part)
         if shown is not None:
             return shown
-    number = leading_number(plain(sentence))
+    # A Chinese sentence puts its result last: in `3天后还剩45本` the 3 is no answer.
+    number = None if _CHINESE.search(sentence) else leading_number(plain(sentence))
     if number:
         return number.written
-    return last_number(sentence) or _text(sentence)
+    return _truth(sentence) or _ending(sentence) or last_number(sentence) or _text(sentence)
+
+
+def _truth(sentence: str) -> str | None:
+    found = _TRUTH.match(plain(sentence))
+    return found[0] if found else None
+
+
+def _ending(sentence: str) -> str | None:
+    """The quantity that a sentence ends on, as in `每班还剩3元5角` and `Tom has 18 apples`."""
+    starts = [found.start() for found in _DIGITS.finditer(sentence)][-_ENDINGS:]
+    endings = (sentence[start:] for start in starts)
+    return next((shown for ending in endings if (shown := _number(ending))), None)
 
 
 def quantity(text: str) -> str | None:
@@ -63,19 +85,24 @@ def _shown(part: str) -> str | None:
     meaning = read(part)[0] if part else Words("")
     if isinstance(meaning, Words):
         return None
-    return shown_number(meaning) if isinstance(meaning, Number) else _stripped(part)
+    return _number(part) or _stripped(part)
 
 
-def shown_number(number: Number) -> str:
-    """Return a number as an answer shows it: with its percent sign and known measure only."""
-    measures = {sense.dimension for sense in number.unit.measure}
-    if not measures or measures & _SHOWN_UNITS:
+def _number(part: str) -> str | None:
+    """A number with its percent sign and known measure; dollars and yuan go without saying."""
+    number = read(part)[0]
+    if not isinstance(number, Number):
+        return None
+    if "\\" in part and "(" in number.written:
+        return _NAME.sub("", _stripped(part))
+    measures = number.unit.measure
+    if not measures or any(s.dimension in _HOME_MONEY and s.factor == 1 for s in measures):
         return number.written
-    return f"{number.written} {number.phrase}".strip()
+    return f"{number.written} {number.phrase}" if number.phrase else _stripped(part)
 
 
 def _stripped(part: str) -> str:
-    return plain_edges(part).rstrip(" .。,，;；!！").strip()
+    return plain_edges(part.rstrip(_TRAILING)).rstrip(_TRAILING)
 
 
 def plain_edges(part: str) -> str:

@@ -40,7 +40,7 @@ _OTHERS = {
     "fahrenheit": {"°f °fahrenheit fahrenheit": "1"},
 }
 
-CURRENCIES = ("US$", "HK$", "$", "€", "£", "¥", "₹", "￠", "¢")
+CURRENCIES = ("US$", "HK$", "$", "€", "£", "¥", "₹", "USD", "RMB", "CNY", "EUR", "GBP")
 """Signs that stand before a number."""
 
 
@@ -60,6 +60,9 @@ class Unit:
     rate: tuple[Sense, ...] = ()
 
 
+UNKNOWN = Unit()
+
+
 def _table() -> dict[str, tuple[Sense, ...]]:
     named: dict[str, tuple[Sense, ...]] = {}
     dimensions = {
@@ -74,7 +77,7 @@ def _table() -> dict[str, tuple[Sense, ...]]:
 
 
 _NAMED = _table()
-_ALONE = frozenset("m g s h l in min mi sec ft oz ha rs".split())
+_ALONE = frozenset(("m", "g", "s", "h", "l", "in", "min", "mi", "sec", "ft", "oz", "ha", "rs"))
 """Abbreviations that are English words or variables elsewhere: units only with nothing after."""
 
 _POWER = re.compile(r"^(square|sq\.?|平方|cubic|cu\.?|立方)\s*(.+)$")
@@ -87,10 +90,16 @@ def unit(phrase: str) -> Unit:
     """Return what `phrase`, the words after a number, measures; nouns measure nothing known."""
     words = phrase.casefold().strip(" .-")
     if words in _SPEEDS:
-        above, below = _SPEEDS[words]
-        return Unit(_NAMED[above], _NAMED[below])
+        length, time = _SPEEDS[words]
+        return Unit(_NAMED[length], _NAMED[time])
     above, *below = _PER.split(words, maxsplit=1)
     return Unit(_senses(above), _senses(below[0]) if below else ())
+
+
+def is_measure(phrase: str) -> bool:
+    """Return whether `phrase` is a known unit's name and nothing more."""
+    name = phrase.casefold().strip(" .-")
+    return name in _NAMED or name.removesuffix("s") in _NAMED
 
 
 def _senses(name: str) -> tuple[Sense, ...]:

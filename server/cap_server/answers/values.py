@@ -16,6 +16,7 @@ _DIGITS = 12
 
 _LARGE = 1e11
 _LONGEST = 20_000
+_NOTHING = ("none", "nan", "inf", "-inf", "null")
 _LABEL = re.compile(r"^[^:：=\d]{1,60}[:：=]\s*(.+)$", re.DOTALL)
 _MIDNIGHT = re.compile(r"[ T]00:00:00(?:\.0+)?(?:[+-]00:00|Z)?$")
 
@@ -119,6 +120,8 @@ def _member(value: Value) -> str:
 def _printed(text: str) -> str | None:
     """A printed line is read where one reading is plain, else it stays as it is."""
     line = text.strip().rpartition("\n")[2].strip()
+    if line.casefold() in _NOTHING:
+        return None
     if len(line) > _LONGEST:
         return line
     labelled = _LABEL.match(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -78,7 +78,7 @@ _HTTP_MESSAGES = {
 }
 
 
-def _invalid(request: Request, faults: Sequence[Any]) -> CapError:
+def _invalid(request: Request, faults: Sequence[Mapping[str, Any]]) -> CapError:
     """Which field, which value, what is allowed."""
     if faults[0]["type"] == "json_invalid":
         refusal = _Refusal(f"The body is not JSON: {faults[0]['ctx']['error']}.")
@@ -94,14 +94,14 @@ def _param(loc: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in loc[1:]) or "body"
 
 
-def _told(fault: Any) -> str:
+def _told(fault: Mapping[str, Any]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return "this field is required"
     return f"{message} (got {_echo(fault.get('input'))})"
 
 
-def _echo(value: Any) -> str:
+def _echo(value: object) -> str:
     """`value` as JSON, in ASCII and short: it goes back to whoever sent it, and into logs."""
     text = json.dumps(value, default=lambda _: "…")
     return text if len(text) <= _MOST_ECHO else f"{text[:_MOST_ECHO]}… of {len(text)} characters"

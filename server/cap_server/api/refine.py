@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, BeforeValidator, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from cap_server import domain
 from cap_server.api.errors import ErrorOut
@@ -127,7 +127,9 @@ class RefinementOut(BaseModel):
     )
 
 
-_ERRORS = {status: {"model": ErrorOut} for status in (400, 401, 413, 422, 502, 503, 504)}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorOut} for status in (400, 401, 413, 422, 502, 503, 504)
+}
 
 
 @router.post("/refine", responses=_ERRORS)

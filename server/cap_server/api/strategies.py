@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
 from cap_server.api.house import authorized
 from cap_server.strategies import DEFAULT, STRATEGIES, StrategyParameters
@@ -13,11 +13,11 @@ from cap_server.strategies import DEFAULT, STRATEGIES, StrategyParameters
 router = APIRouter(prefix="/v1", tags=["strategies"], dependencies=[Depends(authorized)])
 
 
-def _with_name(value: Any) -> Any:
+def _with_name(value: object) -> object:
     """A bare name stands for the strategy with its defaults; a name must be one there is."""
     if isinstance(value, str):
         value = {"name": value}
-    if isinstance(value, dict) and value.get("name") not in STRATEGIES:
+    if isinstance(value, dict) and value.get("name") not in list(STRATEGIES):
         raise ValueError(f"the name must be one of {', '.join(STRATEGIES)}")
     return value
 

@@ -13,8 +13,8 @@ from pydantic import (
     model_serializer,
 )
 
-from cap_server.domain import Execution, Limits, Status, Value
 from cap_sandbox import ValueType
+from cap_server.domain import Execution, Limits, Status, Value
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=32_768, pattern=r"\S")]
 """Some text that is not blank, up to 32,768 characters."""

@@ -21,9 +21,9 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AWAITED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-# What vLLM leaves when it ends well is gone within a second: the resource tracker, which
+# What vLLM leaves when it ends well is gone within half a second: the resource tracker, which
 # removes its shared memory, must not be killed before it has.
-_LINGER_S = 2.0
+_LINGER_S = 1.0
 
 
 def main(parent: int, grace_s: float, command: list[str]) -> int:

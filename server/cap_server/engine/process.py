@@ -28,7 +28,7 @@ class Engine:
         grace_s: how long it may take to stop when asked, before it is killed.
     """
 
-    def __init__(self, options: EngineOptions, *, grace_s: float = 10.0) -> None:
+    def __init__(self, options: EngineOptions, *, grace_s: float = 5.0) -> None:
         self._options = options
         self._grace_s = grace_s
         self._process: asyncio.subprocess.Process | None = None

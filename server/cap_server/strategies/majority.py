@@ -26,7 +26,7 @@ class Majority:
 
     name: Literal["majority"] = "majority"
     programs: Programs = 8
-    overrule: Overrule = 0.5
+    overrule: Overrule = 0.75
 
     async def refine(self, problem: Problem, bench: Workbench) -> Choice:
         programs = await bench.programs(await bench.with_cot(problem), n=self.programs)

@@ -15,9 +15,9 @@ Overrule = Annotated[
         lt=1,
         allow_inf_nan=False,
         description=(
-            "The share of all programs drawn that must be exceeded by those that agree on one "
-            "answer before it overrules the prior. 0: the most common answer wins, as in plain "
-            "self-consistency; a tie keeps the prior."
+            "More than this share of all programs drawn must agree on one answer before it "
+            "overrules the prior. 0: the most common answer wins, as in plain self-consistency; "
+            "a tie keeps the prior."
         ),
     ),
 ]

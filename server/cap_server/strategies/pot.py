@@ -23,7 +23,7 @@ class Pot:
 
     name: Literal["pot"] = "pot"
     programs: Programs = 8
-    overrule: Overrule = 0.5
+    overrule: Overrule = 0.75
 
     async def refine(self, problem: Problem, bench: Workbench) -> Choice:
         programs = await bench.programs(problem.without_prior(), n=self.programs)

@@ -9,8 +9,9 @@ it breaks (`docs/benchmarks.md`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from cap_server.domain import Answer, Candidate, Choice
+from cap_server.domain import Answer, Candidate, Choice, Decision
 from cap_server.workbench import Workbench
 
 Group = list[Candidate]
@@ -25,8 +26,9 @@ async def vote(
         candidates: programs, in the order of their draws.
         prior: the answer that the caller has, or None.
         bench: says which answers are the same.
-        overrule: 0 to below 1; the winning answer needs more than this share of all candidates,
-            those without an answer among them, and more than any other answer has.
+        overrule: 0 to below 1; to overrule the prior an answer needs more than this share of all
+            candidates, those without an answer among them, and more than any other answer has.
+            To confirm the prior more than half of them must come to it.
     """
     groups = await _groups(candidates, bench=bench)
     if not groups:
@@ -34,13 +36,10 @@ async def vote(
     if prior is None:
         return _answered(groups[0], drawn=len(candidates))
     backing = await _backing(groups, prior, bench=bench)
-    decided = _leads(groups) and len(groups[0]) > overrule * len(candidates)
-    if not decided or groups[0] is backing:
-        winner = backing[0] if backing else None
-        decision = "confirmed" if decided else "kept"
-        return Choice(decision, prior, _confidence(len(backing), len(candidates)), winner)
-    chosen = _answered(groups[0], drawn=len(candidates))
-    return Choice("corrected", chosen.answer, chosen.confidence, chosen.winner)
+    against = groups[0] is not backing and _leads(groups)
+    if against and len(groups[0]) > overrule * len(candidates):
+        return replace(_answered(groups[0], drawn=len(candidates)), decision="corrected")
+    return _upheld(prior, backing, drawn=len(candidates))
 
 
 async def _groups(candidates: Sequence[Candidate], *, bench: Workbench) -> list[Group]:
@@ -71,6 +70,12 @@ def _leads(groups: Sequence[Group]) -> bool:
 
 def _answered(group: Group, *, drawn: int) -> Choice:
     return Choice("answered", group[0].answer, _confidence(len(group), drawn), group[0])
+
+
+def _upheld(prior: Answer, backing: Group, *, drawn: int) -> Choice:
+    decision: Decision = "confirmed" if len(backing) > drawn / 2 else "kept"
+    winner = backing[0] if backing else None
+    return Choice(decision, prior, _confidence(len(backing), drawn), winner)
 
 
 def _confidence(votes: int, drawn: int) -> float:

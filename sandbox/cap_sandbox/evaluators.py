@@ -1,0 +1,97 @@
+"""Puts the policy behind the two doors through which sympy evaluates text.
+
+`sympify("…")` and `parse_expr` call `eval` on what they were given, and `lambdify` compiles what
+its printers wrote. Each looks these functions up in its own module first, so that is where the
+checked ones go; `solve("x**2 - 4", "x")` works as before.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import types
+from collections.abc import Mapping
+
+from cap_sandbox import modules
+from cap_sandbox.guards import Guards, PolicyError
+from cap_sandbox.modules import Members
+from cap_sandbox.policy import REFUSED_NAMES, Policy
+
+# What lambdify's printers write of `builtins`.
+_PRINTED_BUILTINS = frozenset({"abs", "max", "min", "range", "sum"})
+
+
+def close(members: Members, guards: Guards) -> None:
+    """Replace the evaluating functions in the modules that use them, in this process for ever."""
+    parser = importlib.import_module("sympy.parsing.sympy_parser")
+    lambdify = importlib.import_module("sympy.utilities.lambdify")
+    doors = _Doors(members, guards)
+    parser.__dict__["eval"] = doors.evaluate
+    lambdify.__dict__["compile"] = _compile_printed
+    lambdify.__dict__["exec"] = doors.execute
+
+
+class _Doors:
+    """The checked stand-ins for `eval` and `exec`."""
+
+    def __init__(self, members: Members, guards: Guards) -> None:
+        self._members = members
+        self._guards = guards
+
+    def evaluate(
+        self, text: str, names: Mapping[str, object], local: Mapping[str, object]
+    ) -> object:
+        tree = ast.parse(text, mode="eval")
+        policy = Policy(frozenset(), self._members)
+        policy.visit(tree)
+        if policy.errors:
+            raise PolicyError(policy.errors[0].partition(": ")[2])
+        within = {**names, "__builtins__": self._guards.builtins, "_getattr_": self._guards.read}
+        return eval(compile(tree, "<expression>", "eval", dont_inherit=True), within, dict(local))
+
+    def execute(
+        self, code: str | types.CodeType, names: dict[str, object], local: dict[str, object]
+    ) -> None:
+        if isinstance(code, str):
+            _check_imports(code)
+            builtins.exec(code, names, local)
+        else:
+            builtins.exec(code, names | {"__builtins__": self._guards.builtins}, local)
+
+
+def _check_imports(code: str) -> None:
+    """Let lambdify import what it evaluates with: numpy, math, mpmath and sympy itself."""
+    for node in ast.parse(code).body:
+        match node:
+            case ast.Import(names=names):
+                wanted = [alias.name for alias in names]
+            case ast.ImportFrom(module=str(name), level=0):
+                wanted = [name]
+            case _:
+                raise PolicyError("lambdify cannot be given code")
+        if not modules.ALLOWED.issuperset(wanted):
+            # As if it were not installed: lambdify then tries the next library by itself.
+            raise ImportError(f"lambdify cannot use {', '.join(wanted)}: use numpy or math")
+
+
+def _compile_printed(text: str, file_name: str, mode: str) -> types.CodeType:
+    tree = ast.parse(text, file_name)
+    parents = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    qualified = {id(node.value): node.attr for node in parents}
+    for node in ast.walk(tree):
+        _check_printed(node, qualified.get(id(node)))
+    return compile(tree, file_name, mode, dont_inherit=True)
+
+
+def _check_printed(node: ast.AST, attribute: str | None) -> None:
+    """Check one node of a printed function; `attribute` is what is read of it, if anything."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.ClassDef() | ast.AsyncFunctionDef():
+            raise PolicyError("lambdify printed a statement that is not available")
+        case ast.Attribute(attr=name) if name.startswith("_"):
+            raise PolicyError(f"lambdify printed `.{name}`, which is not available")
+        case ast.Name(id="builtins") if attribute not in _PRINTED_BUILTINS:
+            raise PolicyError("lambdify printed a builtin that is not available")
+        case ast.Name(id=name) if name in REFUSED_NAMES or name.startswith("__"):
+            raise PolicyError(f"lambdify printed `{name}`, which is not available")
