@@ -6,6 +6,7 @@ import ast
 import builtins
 import io
 import random
+import re
 import sys
 import traceback
 import types
@@ -207,7 +208,9 @@ def _call(function: object) -> object:
 def _line_of(error: BaseException) -> int:
     """Return the program's line that `error` came through last, 0 if it has none."""
     steps = traceback.walk_tb(error.__traceback__)
-    return max((n, line) for n, (frame, line) in enumerate(steps) if _is_own(frame))[1]
+    return max(
+        ((n, line) for n, (frame, line) in enumerate(steps) if _is_own(frame)), default=(0, 0)
+    )[1]
 
 
 def _is_own(frame: types.FrameType) -> bool:
@@ -242,5 +245,5 @@ def _shortened(message: str) -> str:
 def _without_host_paths(text: str) -> str:
     for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)}:
         if len(prefix) > 1:
-            text = text.replace(prefix, "…")
+            text = re.sub(re.escape(prefix) + r"[^\s'\")]*", "…", text)
     return text.replace(UNDERSCORE, "_")

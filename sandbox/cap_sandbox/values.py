@@ -83,16 +83,20 @@ class _Converter:
         items = tuple(self.convert(member, depth + 1) for member in taken)
         opening, closing = _brackets(members)
         comma = "," if opening == "(" and len(items) == 1 else ""
-        text = f"{opening}{', '.join(_shown(item) for item in items)}{comma}{closing}"
+        shown = ", ".join(map(_shown, taken, items))
+        text = f"{opening}{shown}{comma}{closing}"
         self._count(text)
         return Value("list", text, items=items)
 
     def _dict(self, mapping: Mapping[object, object], depth: int) -> Value:
-        entries = tuple(
-            (self.convert(key, depth + 1), self.convert(member, depth + 1))
-            for key, member in itertools.islice(mapping.items(), MAX_VALUE_NODES + 1)
+        taken = list(itertools.islice(mapping.items(), MAX_VALUE_NODES + 1))
+        keys = tuple(self.convert(key, depth + 1) for key, _ in taken)
+        members = tuple(self.convert(member, depth + 1) for _, member in taken)
+        entries = tuple(zip(keys, members, strict=True))
+        pairs = ", ".join(
+            f"{_shown(key, shown_key)}: {_shown(member, shown_member)}"
+            for (key, member), (shown_key, shown_member) in zip(taken, entries, strict=True)
         )
-        pairs = ", ".join(f"{_shown(key)}: {_shown(member)}" for key, member in entries)
         self._count(pairs)
         return Value("dict", f"{{{pairs}}}", entries=entries)
 
@@ -120,8 +124,9 @@ def _brackets(members: object) -> tuple[str, str]:
     return "[", "]"
 
 
-def _shown(item: Value) -> str:
-    return repr(item.text) if item.type in ("text", "date") else item.text
+def _shown(member: object, value: Value) -> str:
+    """Return how a container shows a member."""
+    return repr(value.text) if isinstance(member, (str, date)) else value.text
 
 
 def _plain(value: object) -> tuple[ValueType, str]:

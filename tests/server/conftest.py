@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 
 import httpx
 import pytest
+import uvicorn
 
 from cap_server.app import create_app
 from cap_server.settings import Settings
@@ -29,6 +38,22 @@ async def served(
         httpx.AsyncClient(transport=transport, base_url="http://cap") as client,
     ):
         yield client
+
+
+@contextmanager
+def listening_on(given: Tools) -> Iterator[str]:
+    """The URL of a server that really listens, in a thread of its own."""
+    app = create_app(Settings(), tools=nullcontext(given))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serve = server.serve(sockets=[listener])
+        thread = threading.Thread(target=lambda: asyncio.run(serve))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cap_server import answers
@@ -32,7 +32,8 @@ SAME = [
     (r"2\pi", "6.283185307179586"), ("2^10", "1024"), ("2**10", "1024"), (r"\sqrt[3]{27}", "3"),
     # money
     ("1234 dollars", "$1,234"), ("$18.50", "18.5"), ("50 cents", "$0.50"), ("18元", "18"),
-    ("¥18", "18元"), ("￥18.5", "18.5"), ("USD 20", "$20"), ("3元5角", "3.5元"), ("$1.5M", "1500000"),
+    ("¥18", "18元"), ("￥18.5", "18.5"), ("USD 20", "$20"), ("3元5角", "3.5元"),
+    ("$1.5M", "1500000"),
     ("-$10.00", "$-10"), (r"\$18", "18"), ("5 pounds", "£5"),
     # percent
     ("50%", "50"), ("50%", "0.5"), ("50％", "1/2"), ("12.5%", "0.125"), ("50 percent", "50%"),
@@ -79,26 +80,30 @@ DIFFERENT = [
     ("2024年5月6日", "2024年5月16日"),
     # money
     ("$5", "€5"), ("5 cents", "$5"), ("£5", "$5"), ("5元", "$5"), ("5角", "5元"), ("5 yen", "5元"),
-    ("$5.00", "$5.01"), ("$1.5M", "$1.5"),
+    ("$5.00", "$5.01"), ("$5 tickets", "€5 tickets"), ("$1.5M", "$1.5"),
     # percent
     ("50%", "0.05"), ("50%", "5"), ("0.5%", "50%"), ("50", "0.5"), ("5%", "50%"), ("12.5%", "1.25"),
     # units
     ("5 km", "5 m"), ("5 hours", "5 minutes"), ("5 kg", "5 g"), ("5 days", "5 weeks"),
     ("5 km", "5 kg"),
-    ("5 m", "5 m^2"), ("5 km/h", "5 m/s"), ("5 feet", "5 inches"), ("5小时", "5分钟"), ("5米", "5厘米"),
+    ("5 m", "5 m^2"), ("5 km/h", "5 m/s"), ("5 feet", "5 inches"), ("5小时", "5分钟"),
+    ("5米", "5厘米"),
     ("1 month", "1 year"), ("5 hours", "300"), ("2 dozen eggs", "24 dozen eggs"), ("2 dozen", "24"),
     ("$5 per week", "$5 per day"), ("20°C", "20°F"), ("5 hours 30 minutes", "5.3 hours"),
     ("3千克", "3克"),
     # scales and spelled numbers
-    ("1.5万", "1.5"), ("3亿", "3万"), ("1.5 million", "1.5 billion"), ("十八", "80"), ("eighteen", "80"),
+    ("1.5万", "1.5"), ("3亿", "3万"), ("1.5 million", "1.5 billion"), ("十八", "80"),
+    ("eighteen", "80"),
     ("fourteen", "forty"), ("三百零五", "350"),
     # roots and pi
     (r"\sqrt{2}", "2"), (r"\sqrt{2}", "1.4"), (r"\pi", "3.1416926"), (r"2\sqrt{3}", r"3\sqrt{2}"),
     (r"\frac{\sqrt{3}}{2}", r"\frac{\sqrt{2}}{3}"), ("2^3", "3^2"),
     # words
-    ("Yes", "No"), ("True", "False"), ("是", "否"), ("Tuesday", "Thursday"), ("cat", "cats and dogs"),
+    ("Yes", "No"), ("True", "False"), ("是", "否"), ("Tuesday", "Thursday"),
+    ("cat", "cats and dogs"),
     ("Paris", "London"), ("x", "y"), ("A", "B"), ("18", "eight"), ("18", "Tuesday"), ("yes", "1"),
-    ("no solution", "0"), ("星期二", "星期三"), ("???", "!!!"), ("-x", "x"), ("2x", "2"), ("x + 1", "3"),
+    ("no solution", "0"), ("星期二", "星期三"), ("???", "!!!"), ("-x", "x"), ("2x", "2"),
+    ("x + 1", "3"),
     ("Tom has 18 apples and 3 pears", "18"), ("18 of the 20", "18"),
     # lists and sets
     ("(3, 4)", "(4, 3)"), ("(3, 4)", "(3, 5)"), ("(3, 4)", "(3, 4, 5)"), ("(3, 4)", "3"),
@@ -156,28 +161,33 @@ def test_same_compares_integers_of_thousands_of_digits_exactly() -> None:
 any_text = st.text() | st.text(alphabet="0123456789.,/%$€元万:-+*^(){}[]\\ xyfracsqtpikmhab=\n")
 
 
+@settings(deadline=None)
 @given(any_text, any_text)
 def test_same_is_symmetric_and_never_raises(a: str, b: str) -> None:
     assert answers.same(Answer(a), Answer(b)) is answers.same(Answer(b), Answer(a))
 
 
+@settings(deadline=None)
 @given(any_text.filter(lambda text: bool(text.strip())))
 def test_same_is_reflexive(text: str) -> None:
     assert answers.same(Answer(text), Answer(text)) is True
     assert answers.same(Answer(text), Answer(f" {text} ")) is True
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**40), 10**40))
 def test_thousands_separators_do_not_count(number: int) -> None:
     for written in (f"{number:,}", f"${number:,}", f"{number:,}.00", f"{number} apples"):
         assert answers.same(Answer(written), Answer(str(number))) is True
 
 
+@settings(deadline=None)
 @given(st.integers(), st.integers())
 def test_integers_are_the_same_only_if_equal(a: int, b: int) -> None:
     assert answers.same(Answer(str(a)), Answer(str(b))) is (a == b)
 
 
+@settings(deadline=None)
 @given(st.fractions(max_denominator=10**6))
 def test_a_fraction_is_the_same_as_its_decimal(number: Fraction) -> None:
     above, below = number.numerator, number.denominator
@@ -186,6 +196,7 @@ def test_a_fraction_is_the_same_as_its_decimal(number: Fraction) -> None:
     assert answers.same(Answer(rf"\frac{{{above}}}{{{below}}}"), Answer(str(number))) is True
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 999), st.integers(2, 1000))
 def test_a_mixed_number_is_the_sum_of_its_parts(whole: int, above: int, below: int) -> None:
     total = Answer(str(whole + Fraction(above, below)))
@@ -198,6 +209,7 @@ def test_a_mixed_number_is_the_sum_of_its_parts(whole: int, above: int, below: i
         assert answers.same(Answer(written), total) is True
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False))
 def test_a_float_is_the_same_as_itself_within_noise(number: float) -> None:
     assert answers.same(Answer(repr(number)), Answer(f"{number:.17g}")) is True

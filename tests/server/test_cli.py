@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner, Result
 
-from cap_server.app import create_app
 from cap_server.cli import cli
 from cap_server.domain import Execution
-from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.server.benches import tools
+from tests.server.conftest import listening_on
 
 QUESTION = "What is 6 times 3?"
 
@@ -33,15 +30,8 @@ def listening(*answers: int | None) -> Iterator[tuple[str, ScriptedModel]]:
         for text, answer in zip(script, answers, strict=True)
     }
     model = ScriptedModel(script)
-    app = create_app(Settings(), tools=nullcontext(tools(model, FakeSandbox(executions))))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serve = server.serve(sockets=[listener])
-        thread = threading.Thread(target=lambda: asyncio.run(serve))
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", model
-        server.should_exit = True
-        thread.join()
+    with listening_on(tools(model, FakeSandbox(executions))) as url:
+        yield url, model
 
 
 def cap(*arguments: str, stdin: str | None = None) -> Result:

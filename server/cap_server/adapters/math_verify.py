@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections import OrderedDict
@@ -143,8 +144,9 @@ class MathVerify:
         self._kill()
         process, self._process = self._process, None
         if process is not None:
-            async with asyncio.timeout(_END_S):
-                await process.communicate()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await process.communicate()
 
 
 def _pair(a: Answer, b: Answer) -> Pair:

@@ -124,7 +124,7 @@ def _equated(text: str) -> str | None:
 
 
 def _unannounced(text: str, choices: Sequence[str]) -> Answer | None:
-    """The last option in brackets, else what a last "hence" says, else the last number."""
+    """The last option named, else the number it ends on, else what a last "hence" says."""
     letters = [option(found[0], choices) for found in _LETTER.finditer(text)] if choices else []
     place = next((place for place in reversed(letters) if place is not None), None)
     if place is not None:

@@ -21,7 +21,7 @@ _FORMULA = re.compile(
     r"(?>\d+(?:\.\d+)?|\.\d+"
     rf"|\\(?:{_LATEX.replace(' ', '|')})(?![A-Za-z])|\((?:{_ENVIRONMENTS.replace(' ', '|')})\)"
     rf"|(?<![A-Za-z])(?:{_FUNCTIONS.replace(' ', '|')})(?![A-Za-z])"
-    r"|[A-Za-z]{1,2}(?![A-Za-z])|[-+*/^()\[\]⦃⦄|=<>!,._'&;:±]|\s)++"
+    r"|[A-Za-z]{1,2}(?![A-Za-z])|[-+*/^()\[\]⦃⦄|=<>!,_'&;:±]|\s)++"
 )
 _ALGEBRA = re.compile(r"[A-Za-z\\^±|]|\*\*")
 _OPERATION = re.compile(r"[-\d\\^*/+=<>]|sqrt|pi|oo")
@@ -47,8 +47,14 @@ class Formula:
     variables: frozenset[str] = frozenset()
 
 
+def is_mathematics(text: str) -> bool:
+    """Return whether `text`, in plain notation, has nothing in it but mathematics."""
+    return len(text) <= READABLE and bool(_FORMULA.fullmatch(text))
+
+
 def read_formula(text: str) -> Formula | None:
-    if len(text) > READABLE or not _FORMULA.fullmatch(text) or not _WHOLE.fullmatch(text):
+    """Return `text`, in plain notation, as a formula, if it is one and nothing simpler."""
+    if not is_mathematics(text) or not _WHOLE.fullmatch(text):
         return None
     if not _ALGEBRA.search(text) or not _OPERATION.search(text) or _SCIENTIFIC.fullmatch(text):
         return None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cap_server.answers.formulas import Formula
-from cap_server.answers.numbers import Number
+from cap_server.answers.formulas import is_mathematics
 from cap_server.answers.plain import plain
-from cap_server.answers.reading import Members, read
 
 _EDGES = re.compile(r"^(?:\\[(\[]|\$+)\s*|\s*(?:\\[)\]]|\$+)$")
 _ROOT = re.compile(r"\bsqrt\s*\(([^()]*)\)")
@@ -27,12 +25,13 @@ _NESTED = 8
 
 
 def latex(text: str) -> str:
-    """Return `text` as LaTeX without its dollar signs; empty if it is no mathematics."""
-    if not isinstance(read(text)[0], Formula | Members | Number):
+    """Return `text` as LaTeX without its dollar signs; empty if it is not all mathematics."""
+    written = plain(text).rstrip(" .")
+    if not is_mathematics(written):
         return ""
     if "\\" in text:
         return _EDGES.sub("", text.strip().rstrip("."))
-    written = plain(text).rstrip(" .").replace("**", "^").replace("⦃", r"\{").replace("⦄", r"\}")
+    written = written.replace("**", "^").replace("⦃", r"\{").replace("⦄", r"\}")
     for _ in range(_NESTED):
         written, count = _ROOT.subn(r"\\sqrt{\1}", written)
         if not count:

@@ -74,7 +74,7 @@ def _sentence(tail: str) -> str:
 
 
 def _parts(sentence: str) -> Iterator[str]:
-    """The sentence, then what is right of its last `=`, then shorter and shorter heads of it."""
+    """The sentence, then shorter and shorter heads of it."""
     yield sentence
     cuts = [found.start() for found in _TAIL.finditer(sentence)][:20]
     yield from (sentence[:cut] for cut in reversed(cuts) if cut)
@@ -98,7 +98,8 @@ def _number(part: str) -> str | None:
     measures = number.unit.measure
     if not measures or any(s.dimension in _HOME_MONEY and s.factor == 1 for s in measures):
         return number.written
-    return f"{number.written} {number.phrase}" if number.phrase else _stripped(part)
+    signed = not plain(part).startswith(number.written)
+    return _stripped(part) if signed else f"{number.written} {number.phrase}"
 
 
 def _stripped(part: str) -> str:

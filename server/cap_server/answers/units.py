@@ -86,9 +86,16 @@ _PER = re.compile(r"\s*(?:/|\bper\b|\ba(?=\s)|\ban(?=\s)|\beach\b|每)\s*")
 _SPEEDS = {"mph": ("mile", "hour"), "kph": ("km", "hour"), "kmh": ("km", "hour")}
 
 
-def unit(phrase: str) -> Unit:
-    """Return what `phrase`, the words after a number, measures; nouns measure nothing known."""
+def unit(phrase: str, *, currency: str | None = None) -> Unit:
+    """Return what a number measures.
+
+    Args:
+        phrase: the words after it; a noun measures nothing known.
+        currency: the sign before it, which goes before any noun: `$5 tickets` are dollars.
+    """
     words = phrase.casefold().strip(" .-")
+    if currency:
+        return Unit(_NAMED[currency.casefold()], unit(phrase).rate)
     if words in _SPEEDS:
         length, time = _SPEEDS[words]
         return Unit(_NAMED[length], _NAMED[time])

@@ -23,7 +23,8 @@ _LITERAL = (
 _SIGNS = "|".join(map(re.escape, CURRENCIES))
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)\s?(?P<currency>{_SIGNS})?\s?(?P<inner>[-+]?)\s?(?:{_LITERAL})"
-    r"\s*(?P<scale>(?:thousand|million|billion|trillion)\b|[kKMB](?![A-Za-z])|万亿|[万亿]|[千百](?![克米瓦升]))?"
+    r"\s*(?P<scale>(?:thousand|million|billion|trillion)\b|[kKMB](?![A-Za-z])"
+    r"|万亿|[万亿]|[千百](?![克米瓦升]))?"
     r"\s*(?P<percent>%|percent\b|per\s?cent\b|percentage points?\b)?"
 )
 _SCALES = {
@@ -32,8 +33,7 @@ _SCALES = {
 }  # fmt: skip
 _ABOUT = re.compile(
     r"^(?:(?:approximately|approx\.?|about|around|roughly|nearly|almost|exactly|only|just"
-    r"|a total of"
-    r"|in total|total of|an average of|大约|约为|约|共有|一共|共|是|为|~|≈)\s*)+",
+    r"|a total of|in total|total of|an average of|大约|约为|约|共有|一共|共|是|为|~|≈)\s*)+",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
@@ -140,7 +140,7 @@ def _number(found: re.Match[str], rest: str) -> Number | None:
         digits=len(digits.replace(".", "").lstrip("0")),
         percent=bool(found["percent"]),
         exact=not found["exponent"],
-        unit=unit((found["currency"] or "") + rest if found["currency"] else rest),
+        unit=unit(rest, currency=found["currency"]),
         written=written,
         phrase=rest,
     )

@@ -1,0 +1,55 @@
+"""One real vLLM for all end-to-end tests: its start takes half a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from cap_server.engine import Engine, EngineOptions, runs_on_gpu
+from tests.processes import alive, descendants
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".engine" / "bin" / "python"
+MODEL = ROOT / "models" / "cap-small"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """vLLM with the small CaP model, ready; when it stops, none of its processes may be left."""
+    if not PYTHON.exists():
+        pytest.skip(f"no vLLM at {PYTHON.parents[1]}: run `make setup`")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    options = EngineOptions(
+        python=PYTHON,
+        model=MODEL,
+        served_name=MODEL.name,
+        port=port,
+        log=ROOT / ".state" / "engine-tests.log",
+        cache=ROOT / ".state" / "engine-cache",
+        gpu=runs_on_gpu(PYTHON),
+    )
+    before = descendants(os.getpid())
+    # A loop of its own, so that the tests may each have theirs.
+    kept = AsyncExitStack()
+    with asyncio.Runner() as runner:
+        try:
+            started = runner.run(_started(options, kept=kept))
+            processes = descendants(os.getpid()) - before
+            yield started
+        finally:
+            runner.run(kept.aclose())
+    assert len(processes) >= 4, "the guard and vLLM's three"
+    assert alive(processes) == set(), "vLLM left processes behind"
+
+
+async def _started(options: EngineOptions, *, kept: AsyncExitStack) -> Engine:
+    engine = await kept.enter_async_context(Engine(options))
+    await engine.ready(timeout_s=300, progress=lambda _what: None)
+    return engine
