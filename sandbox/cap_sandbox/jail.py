@@ -77,14 +77,17 @@ class Jail:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
-def enter() -> Jail:
+def enter(without: frozenset[str] = frozenset()) -> Jail:
     """Shut this zygote in as far as the machine grants, and find out how far that is.
 
     Call once, when everything that programs may import has been imported.
+
+    Args:
+        without: layers to leave out: `namespaces`, `landlock`, `seccomp`.
     """
     base_bytes = _address_space()
-    compiled = _compiled_filter()
-    world = namespaces.enter()
+    compiled = None if "seccomp" in without else _compiled_filter()
+    world = namespaces.World() if "namespaces" in without else namespaces.enter()
     unprivileged = _drop_uid(world)
     _drop_capabilities()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -93,7 +96,7 @@ def enter() -> Jail:
     _prctl(_PR_SET_DUMPABLE, 0)
     if world.namespaces:
         namespaces.start_init()
-    ruleset = landlock.create_ruleset()
+    ruleset = None if "landlock" in without else landlock.create_ruleset()
     layers = {
         "seccomp": compiled is not None,
         "rlimits": True,

@@ -69,6 +69,7 @@ _DENIED_NAMES: Mapping[str, str] = {
         DataSource fromfile fromregex genfromtxt get_include load loadtxt memmap save savetxt savez
         savez_compressed show_config show_runtime test info
         """,
+    "mpmath": "runtests doctests",
     "operator": "attrgetter methodcaller",
     "string": "Formatter",
     "sympy": """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -33,18 +33,24 @@ class Pool:
         workers: how many programs run at once, 1 or more.
         max_queue: how many more may wait; the next one is refused.
         allow_weak: run even where no system-call filter can be loaded.
-        policy: check programs before they run; False is for tests of the layers beneath.
+        without: layers to leave out, to test the others by themselves: `policy`, `namespaces`,
+            `landlock`, `seccomp`.
     """
 
     def __init__(
-        self, *, workers: int, max_queue: int = 1024, allow_weak: bool = False, policy: bool = True
+        self,
+        *,
+        workers: int,
+        max_queue: int = 1024,
+        allow_weak: bool = False,
+        without: Collection[str] = (),
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers must be 1 or more, not {workers}")
         self._workers = workers
         self._max_queue = max_queue
         self._allow_weak = allow_weak
-        self._policy = policy
+        self._without = tuple(without)
         self._slots = asyncio.Semaphore(workers)
         self._waiting = 0
         self._zygotes: tuple[WarmProcess, ...] = ()
@@ -54,7 +60,7 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         count = min(self._workers, len(os.sched_getaffinity(0)))
-        self._zygotes = tuple(WarmProcess(policy=self._policy) for _ in range(count))
+        self._zygotes = tuple(WarmProcess(without=self._without) for _ in range(count))
         try:
             await asyncio.gather(*(zygote.start() for zygote in self._zygotes))
             if self.tier == "weak" and not self._allow_weak:

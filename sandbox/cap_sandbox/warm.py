@@ -50,13 +50,13 @@ class WarmProcess:
     """Forks single-use children on demand, and is started again whenever it dies.
 
     Args:
-        policy: whether its children check programs before they run them.
+        without: layers that its children leave out.
     """
 
-    def __init__(self, *, policy: bool) -> None:
+    def __init__(self, *, without: tuple[str, ...]) -> None:
         self.tier = "weak"
         self.layers: dict[str, bool] = {}
-        self._policy = policy
+        self._without = without
         self._life: _Life | None = None
         self._alive = asyncio.Event()
         self._ids = itertools.count()
@@ -139,7 +139,7 @@ class WarmProcess:
                 return await self._begin(), back_off_s
 
     async def _begin(self) -> _Life:
-        life = _spawn(self._policy)
+        life = _spawn(self._without)
         try:
             async with asyncio.timeout(_START_S):
                 message = await _receive(life.control)
@@ -189,17 +189,16 @@ async def _receive(control: socket.socket) -> dict[str, object] | None:
     return cast("dict[str, object]", json.loads(data)) if data else None
 
 
-def _spawn(policy: bool) -> _Life:
+def _spawn(without: tuple[str, ...]) -> _Life:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    config = json.dumps({"policy": policy})
     command = [sys.executable, "-P", "-s", "-B", "-m", "cap_sandbox.zygote"]
     environment = dict(_ENVIRONMENT)
     if "LD_LIBRARY_PATH" in os.environ:
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     with theirs:
         process = subprocess.Popen(
-            [*command, str(theirs.fileno()), config],
+            [*command, str(theirs.fileno()), *without],
             pass_fds=[theirs.fileno()],
             env=environment,
             cwd="/",

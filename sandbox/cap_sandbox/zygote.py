@@ -1,6 +1,6 @@
 """The warm parent: everything imported once, then one child for each program.
 
-Started as `python -m cap_sandbox.zygote FD CONFIG` by the pool. On the control socket FD the pool
+Started as `python -m cap_sandbox.zygote FD [LAYER …]` by the pool, which may name layers to leave out. On the control socket FD the pool
 sends `{"fork": id}` with the child's own socket, or `{"kill": id}`; the zygote answers
 `{"ready": …}` once, then `{"ended": id, …}` for every child. It dies with the pool.
 """
@@ -96,12 +96,12 @@ class _Zygote:
 def main() -> None:
     jail.die_with_parent()
     control = socket.socket(fileno=int(sys.argv[1]))
-    config = json.loads(sys.argv[2])
+    without = frozenset(sys.argv[2:])
     warnings.simplefilter("ignore")
     members = preload.everything()
-    runner = Runner(members, policy=config["policy"])
+    runner = Runner(members, policy="policy" not in without)
     preload.settle(runner)
-    cell = jail.enter()
+    cell = jail.enter(without)
     ready = {"tier": jail.tier(cell.layers), "layers": cell.layers}
     control.send(json.dumps({"ready": ready}).encode())
     os.close(2)

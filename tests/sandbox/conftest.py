@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from cap_sandbox import Pool
@@ -15,8 +16,16 @@ async def pool() -> AsyncIterator[Pool]:
         yield started
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def jail() -> AsyncIterator[Pool]:
-    """A pool without the policy: what the layers beneath hold by themselves."""
-    async with Pool(workers=2, policy=False) as started:
+@pytest_asyncio.fixture(
+    scope="session",
+    loop_scope="session",
+    params=[("policy",), ("policy", "namespaces", "landlock")],
+    ids=["all of the jail", "the least of the jail"],
+)
+async def jail(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
+    """A pool without the policy: what the layers beneath hold by themselves.
+
+    Once with all of them, once with those alone that every machine grants.
+    """
+    async with Pool(workers=2, without=request.param) as started:
         yield started

@@ -131,7 +131,7 @@ async def test_without_a_cot_the_cot_model_writes_one_first() -> None:
 
 
 async def test_choices_are_answered_by_letter_whether_programs_say_letter_or_value() -> None:
-    problem = Problem("6 times 3?", ("16", "18", "20"), Prior(cot="The answer is (C)."))
+    problem = Problem("6 times 3?", ("A. 16", "B. 18", "C. 20"), Prior(cot="The answer is (C)."))
     script, sandbox = programs_that_come_to(18, 18, 99)
     result = await refine(
         problem,

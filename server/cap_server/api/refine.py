@@ -59,7 +59,7 @@ class RefineIn(WireRequest):
         None,
         min_length=2,
         max_length=26,
-        description="The question's options, without letters; the answer is then a letter.",
+        description="The question's options in order; the answer is then a letter, A the first.",
     )
     source: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None, description="The name of the model that wrote the CoT."

@@ -1,0 +1,261 @@
+"""The pool keeps serving, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from cap_sandbox import Limits, Pool, PoolError, QueueFullError, WeakIsolationError
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMITS = Limits(wall_s=20)
+ENDLESS = "while True: pass"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[Pool]:
+    async with Pool(workers=2) as started:
+        yield started
+
+
+def status_of(pid: int) -> tuple[str, int]:
+    """Return a process's state letter and its parent, by `/proc/PID/stat`."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[1])
+
+
+def descendants(ancestor: int) -> dict[int, str]:
+    """Return the state letters of all processes that stem from `ancestor`."""
+    known: dict[int, tuple[str, int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            known[int(path.name)] = status_of(int(path.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    found = {ancestor: ""}
+    while more := {p: s for p, (s, parent) in known.items() if parent in found and p not in found}:
+        found |= more
+    del found[ancestor]
+    return found
+
+
+def warm_processes() -> list[int]:
+    return [pid for pid in descendants(os.getpid()) if status_of(pid)[1] == os.getpid()]
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def assert_serves(pool: Pool) -> None:
+    execution = await pool.execute("answer = 6 * 7", limits=LIMITS)
+    assert execution.value is not None
+    assert execution.value.text == "42"
+
+
+async def running_pid(before: set[int]) -> int:
+    """Wait for the one process of `before` that burns processor time; return its number."""
+
+    def burnt(pid: int) -> int:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0
+        return int(fields[11])
+
+    start = {pid: burnt(pid) for pid in before}
+    for _ in range(500):
+        await asyncio.sleep(0.02)
+        for pid in before:
+            if burnt(pid) - start[pid] > 20:
+                return pid
+    raise AssertionError("nothing runs")
+
+
+async def test_cancelling_kills_the_program(pool: Pool) -> None:
+    await assert_serves(pool)
+    await asyncio.sleep(0.3)
+    before = set(descendants(os.getpid()))
+    running = asyncio.create_task(pool.execute(ENDLESS, limits=Limits(wall_s=60)))
+    pid = await running_pid(before)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+    await assert_serves(pool)
+
+
+async def test_a_timed_out_program_is_gone(pool: Pool) -> None:
+    await asyncio.sleep(0.3)
+    before = set(descendants(os.getpid()))
+    running = asyncio.create_task(pool.execute(ENDLESS, limits=Limits(wall_s=1)))
+    pid = await running_pid(before)
+    assert (await running).status == "timeout"
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+async def test_nothing_is_left_of_three_hundred_programs(pool: Pool) -> None:
+    programs = ["answer = 1", "1 / 0", "import os", "print('x' * 10**5)"] * 75
+    await assert_serves(pool)
+    await asyncio.sleep(0.5)
+    zygotes = warm_processes()
+
+    def descriptors() -> list[int]:
+        return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), *zygotes)]
+
+    before, processes = descriptors(), len(descendants(os.getpid()))
+    executions = await asyncio.gather(*(pool.execute(text, limits=LIMITS) for text in programs))
+    assert {execution.status for execution in executions} == {"ok", "error", "rejected"}
+    await until(lambda: descriptors() == before)
+    await until(lambda: len(descendants(os.getpid())) == processes)
+    assert "Z" not in descendants(os.getpid()).values()
+    assert warm_processes() == zygotes
+
+
+async def test_the_next_program_is_served_when_every_warm_process_was_killed(pool: Pool) -> None:
+    for pid in warm_processes():
+        os.kill(pid, signal.SIGKILL)
+    await assert_serves(pool)
+
+
+async def test_a_program_whose_warm_process_is_killed_is_run_again(pool: Pool) -> None:
+    await assert_serves(pool)
+    await asyncio.sleep(0.3)
+    running = asyncio.create_task(
+        pool.execute("import time\ntime.sleep(1)\nanswer = 8", limits=LIMITS)
+    )
+    await asyncio.sleep(0.3)
+    for pid in warm_processes():
+        os.kill(pid, signal.SIGKILL)
+    execution = await running
+    assert execution.value is not None
+    assert execution.value.text == "8"
+
+
+async def test_a_burst_of_memory_bombs_leaves_the_pool_serving(pool: Pool) -> None:
+    bomb = "x = []\nwhile True: x.append(bytearray(10**6))"
+    limits = Limits(wall_s=20, memory_bytes=256 * 1024**2)
+    executions = await asyncio.gather(*(pool.execute(bomb, limits=limits) for _ in range(12)))
+    assert {execution.status for execution in executions} == {"memory"}
+    await assert_serves(pool)
+
+
+async def test_programs_run_side_by_side(pool: Pool) -> None:
+    nap = "import time\ntime.sleep(0.5)\nanswer = 1"
+    started = time.monotonic()
+    await asyncio.gather(pool.execute(nap, limits=LIMITS), pool.execute(nap, limits=LIMITS))
+    assert time.monotonic() - started < 0.95
+
+
+async def test_a_full_queue_refuses_at_once_and_empties_again() -> None:
+    async with Pool(workers=1, max_queue=2) as pool:
+        nap = "import time\ntime.sleep(0.3)\nanswer = 1"
+        running = [asyncio.create_task(pool.execute(nap, limits=LIMITS)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(QueueFullError) as refusal:
+            await pool.execute("answer = 2", limits=LIMITS)
+        assert refusal.value.waiting == 2
+        assert isinstance(refusal.value, PoolError)
+        running.pop().cancel()
+        await asyncio.sleep(0)
+        last = asyncio.create_task(pool.execute("answer = 2", limits=LIMITS))
+        assert [execution.status for execution in await asyncio.gather(*running, last)] == [
+            "ok"
+        ] * 3
+
+
+async def test_leaving_the_pool_ends_every_process_and_program() -> None:
+    before = set(descendants(os.getpid()))
+    async with Pool(workers=1) as pool:
+        running = asyncio.create_task(pool.execute(ENDLESS, limits=Limits(wall_s=60)))
+        await asyncio.sleep(0.2)
+        assert set(descendants(os.getpid())) > before
+    await until(lambda: set(descendants(os.getpid())) <= before)
+    with pytest.raises(PoolError):
+        await running
+    with pytest.raises(PoolError):
+        await pool.execute("answer = 1", limits=LIMITS)
+
+
+SERVER = """
+import asyncio
+from cap_sandbox import Limits, Pool
+
+async def main():
+    async with Pool(workers=2) as pool:
+        endless = pool.execute("while True: pass", limits=Limits(wall_s=60))
+        running = asyncio.create_task(endless)
+        await pool.execute("answer = 1", limits=Limits())
+        print("serving", flush=True)
+        await running
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_outlives_a_server_that_was_killed() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVER, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"serving\n"
+    family = descendants(process.pid)
+    assert len(family) >= 4
+    process.kill()
+    await process.wait()
+    await until(lambda: not any(_lives(pid) for pid in family))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return status_of(pid)[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+TIERS = [
+    ((), "strong"),
+    (("namespaces",), "standard"),
+    (("namespaces", "landlock"), "basic"),
+]
+
+
+@pytest.mark.parametrize(("without", "tier"), TIERS)
+async def test_the_tier_tells_which_layers_were_reached(
+    without: tuple[str, ...], tier: str
+) -> None:
+    async with Pool(workers=1, without=without) as pool:
+        reached = pool.layers
+        if not without and not reached["namespaces"]:
+            pytest.skip("this machine grants no namespaces")
+        assert pool.tier == tier
+        assert reached["seccomp"]
+        assert not any(reached[layer] for layer in without)
+        await assert_serves(pool)
+
+
+async def test_without_a_system_call_filter_the_pool_starts_only_when_told_to() -> None:
+    with pytest.raises(WeakIsolationError):
+        async with Pool(workers=1, without=["seccomp"]):
+            pass
+    async with Pool(workers=1, without=["seccomp"], allow_weak=True) as pool:
+        assert pool.tier == "weak"
+        await assert_serves(pool)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+async def test_a_pool_needs_a_worker(workers: int) -> None:
+    with pytest.raises(ValueError, match="workers"):
+        Pool(workers=workers)
