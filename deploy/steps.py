@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -65,15 +66,19 @@ class Work:
                     return process.wait(0.5)
                 progress.beat(_doing(self.log))
         finally:
-            if process.poll() is None:
-                process.terminate()
+            if process.poll() is None:  # we are interrupted
+                os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
 
     def _start(self, argv: Sequence[str], output: IO[str]) -> subprocess.Popen[bytes]:
-        # A "user install" configured for the account would miss the environment.
-        env = os.environ | {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PYTHONUNBUFFERED": "1"}
         return subprocess.Popen(
-            argv, stdout=output, stderr=output, env=env, pass_fds=(self.lock.fileno(),)
+            argv,
+            stdout=output,
+            stderr=output,
+            # A "user install" configured for the account would miss the environment.
+            env=os.environ | {"PIP_USER": "0", "PIP_NO_INPUT": "1"},
+            pass_fds=(self.lock.fileno(),),
+            start_new_session=True,  # pip has children, which are to end with it
         )
 
 

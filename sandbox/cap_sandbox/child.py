@@ -24,8 +24,8 @@ from cap_sandbox.protocol import (
 )
 
 _CHUNK = 256 * 1024
-# From a whole report to the end of the process; more means that it does not mean to end.
-_END_GRACE_S = 2.0
+# From the order to kill to the zygote's word that it is done; more means that the zygote hangs.
+_END_S = 10.0
 
 
 class LostError(Exception):
@@ -60,13 +60,16 @@ class Child:
     Args:
         connection: the parent's end of the child's only descriptor.
         kill: has the zygote kill the process.
+        abandon: kills the zygote, and so the process, when the zygote itself does not answer.
     """
 
-    def __init__(self, connection: socket.socket, kill: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: socket.socket, *, kill: Callable[[], None], abandon: Callable[[], None]
+    ) -> None:
         self._connection = connection
         self._kill = kill
+        self._abandon = abandon
         self._loop = asyncio.get_running_loop()
-        self._has_reported = False
         self.ended: asyncio.Future[Ended] = self._loop.create_future()
 
     async def wait_ready(self) -> None:
@@ -91,25 +94,34 @@ class Child:
         started = self._loop.time()
         heard = await self._converse(program, limits)
         if heard.report is not None:
-            # The stream has ended, and the process is about to; it need not be waited for.
-            self._has_reported = True
-            self._loop.call_later(_END_GRACE_S, self._kill_if_alive)
+            # The stream has ended, and `discard` sees to it that the process does; taking it apart
+            # takes the kernel longer than most programs run, so that is not waited for.
             return _reported(heard.report, heard.spent, limits, self._loop.time() - started)
         self._kill()
-        ended = await self.ended
+        ended = await self._end()
         if ended.code is None:
             raise LostError
         return _stopped(heard, ended, limits, self._loop.time() - started)
 
     def discard(self) -> None:
-        """Let go of the process, and kill it unless it has reported."""
-        if not self._has_reported:
-            self._kill_if_alive()
+        """Let go of the process, and kill it unless it is known to have ended."""
+        if not self.lost:
+            self._kill()
         self._connection.close()
 
-    def _kill_if_alive(self) -> None:
-        if not self.ended.done():
-            self._kill()
+    async def _end(self) -> Ended:
+        try:
+            async with asyncio.timeout(_END_S):
+                # The zygote sets this, whether or not anyone still waits for it.
+                return await asyncio.shield(self.ended)
+        except TimeoutError:
+            self._abandon()
+            raise LostError from None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the process is known to have ended."""
+        return self.ended.done()
 
     async def _converse(self, program: str, limits: Limits) -> _Heard:
         request = {

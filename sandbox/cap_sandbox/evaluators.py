@@ -13,7 +13,6 @@ import importlib
 import types
 from collections.abc import Mapping
 
-from cap_sandbox import modules
 from cap_sandbox.guards import Guards, PolicyError
 from cap_sandbox.modules import Members
 from cap_sandbox.policy import REFUSED_NAMES, Policy
@@ -54,25 +53,24 @@ class _Doors:
         self, code: str | types.CodeType, names: dict[str, object], local: dict[str, object]
     ) -> None:
         if isinstance(code, str):
-            _check_imports(code)
+            self._check_imports(code)
             builtins.exec(code, names, local)
         else:
             builtins.exec(code, names | {"__builtins__": self._guards.builtins}, local)
 
-
-def _check_imports(code: str) -> None:
-    """Let lambdify import what it evaluates with: numpy, math, mpmath and sympy itself."""
-    for node in ast.parse(code).body:
-        match node:
-            case ast.Import(names=names):
-                wanted = [alias.name for alias in names]
-            case ast.ImportFrom(module=str(name), level=0):
-                wanted = [name]
-            case _:
-                raise PolicyError("lambdify cannot be given code")
-        if not modules.ALLOWED.issuperset(wanted):
-            # As if it were not installed: lambdify then tries the next library by itself.
-            raise ImportError(f"lambdify cannot use {', '.join(wanted)}: use numpy or math")
+    def _check_imports(self, code: str) -> None:
+        """Let lambdify import what it evaluates with: numpy, math, mpmath and sympy itself."""
+        for node in ast.parse(code).body:
+            match node:
+                case ast.Import(names=names):
+                    wanted = [alias.name for alias in names]
+                case ast.ImportFrom(module=str(name), level=0):
+                    wanted = [name]
+                case _:
+                    raise PolicyError("lambdify cannot be given code")
+            if not all(map(self._members.allows, wanted)):
+                # As if it were not installed: lambdify then tries the next library by itself.
+                raise ImportError(f"lambdify cannot use {', '.join(wanted)}: use numpy or math")
 
 
 def _compile_printed(text: str, file_name: str, mode: str) -> types.CodeType:

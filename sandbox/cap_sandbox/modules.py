@@ -15,33 +15,35 @@ import types
 from collections.abc import Iterator, Mapping
 
 _ALLOWED_WORDS = """
-    __future__ abc bisect calendar cmath collections collections.abc contextlib copy dataclasses
-    datetime decimal enum fractions functools heapq itertools json math mpmath numbers numpy
-    numpy.fft numpy.linalg numpy.ma numpy.polynomial numpy.polynomial.chebyshev
-    numpy.polynomial.hermite numpy.polynomial.laguerre numpy.polynomial.legendre
-    numpy.polynomial.polynomial numpy.random numpy.typing operator pprint random re statistics
-    string sympy sympy.abc sympy.algebras sympy.assumptions sympy.calculus sympy.calculus.util
-    sympy.calculus.singularities sympy.combinatorics sympy.concrete sympy.core sympy.core.add
-    sympy.core.expr sympy.core.function sympy.core.mul sympy.core.numbers sympy.core.power
-    sympy.core.relational sympy.core.singleton sympy.core.symbol sympy.core.sympify sympy.crypto
-    sympy.diffgeom sympy.discrete sympy.functions sympy.functions.combinatorial
-    sympy.functions.combinatorial.factorials sympy.functions.combinatorial.numbers
-    sympy.functions.elementary sympy.functions.elementary.complexes
-    sympy.functions.elementary.exponential sympy.functions.elementary.integers
-    sympy.functions.elementary.miscellaneous sympy.functions.elementary.piecewise
-    sympy.functions.elementary.trigonometric sympy.functions.special sympy.geometry
-    sympy.holonomic sympy.integrals sympy.liealgebras sympy.logic sympy.logic.boolalg
-    sympy.matrices sympy.matrices.dense sympy.ntheory sympy.ntheory.continued_fraction
-    sympy.ntheory.factor_ sympy.ntheory.generate sympy.ntheory.modular sympy.ntheory.primetest
-    sympy.ntheory.residue_ntheory sympy.parsing sympy.parsing.sympy_parser sympy.physics
-    sympy.physics.units sympy.polys sympy.polys.polytools sympy.polys.polyroots sympy.series
-    sympy.sets sympy.sets.sets sympy.simplify sympy.solvers sympy.solvers.diophantine
-    sympy.solvers.inequalities sympy.solvers.ode sympy.solvers.pde sympy.solvers.recurr
-    sympy.solvers.simplex sympy.solvers.solvers sympy.solvers.solveset sympy.stats sympy.tensor
-    sympy.utilities sympy.utilities.iterables sympy.utilities.lambdify sympy.vector textwrap
-    time typing unicodedata warnings
+    __future__ abc array bisect calendar cmath collections collections.abc contextlib copy
+    dataclasses datetime decimal enum fractions functools graphlib hashlib heapq io itertools
+    json math mpmath numbers numpy numpy.char numpy.fft numpy.lib.stride_tricks numpy.linalg
+    numpy.ma numpy.polynomial numpy.polynomial.chebyshev numpy.polynomial.hermite
+    numpy.polynomial.laguerre numpy.polynomial.legendre numpy.polynomial.polynomial numpy.random
+    numpy.typing operator pprint random re secrets statistics string struct sympy sympy.abc
+    sympy.parsing sympy.parsing.sympy_parser sympy.physics sympy.physics.units sympy.printing
+    sympy.printing.latex sympy.printing.pretty sympy.printing.str sympy.utilities
+    sympy.utilities.iterables sympy.utilities.lambdify textwrap time types typing unicodedata
+    warnings
 """
 ALLOWED = frozenset(_ALLOWED_WORDS.split())
+
+_MATHS_WORDS = """
+    algebras assumptions calculus combinatorics concrete core crypto diffgeom discrete functions
+    geometry holonomic integrals liealgebras logic matrices ntheory polys series sets simplify
+    solvers stats tensor vector
+"""
+# These packages of sympy are maths through and through: all their submodules are allowed.
+_MATHS = tuple(f"sympy.{package}" for package in _MATHS_WORDS.split())
+
+# Whatever comes from these is out of reach, whichever module shows it.
+_FOREIGN_WORDS = """
+    os posix posixpath io _io sys importlib importlib._bootstrap inspect subprocess shutil tempfile
+    pathlib ctypes _ctypes linecache pickle _pickle marshal socket threading _thread gc code codeop
+    sympy.external.importtools sympy.utilities.misc
+"""
+_FOREIGN = frozenset(_FOREIGN_WORDS.split())
+_HARMLESS_FOREIGN = frozenset({"StringIO", "BytesIO", "filldedent", "as_int"})
 
 _ADVICE: Mapping[str, str] = {
     "matplotlib": "programs cannot plot; compute the numbers",
@@ -64,6 +66,7 @@ _DENIED_NAMES: Mapping[str, str] = {
     "contextlib": "contextlib AsyncExitStack chdir redirect_stdout redirect_stderr",
     "dataclasses": "make_dataclass",
     "functools": "singledispatch singledispatchmethod get_cache_token",
+    "io": "FileIO BufferedReader BufferedWriter BufferedRandom TextIOWrapper open_code",
     "json": "load dump",
     "numpy": """
         DataSource fromfile fromregex genfromtxt get_include load loadtxt memmap save savetxt savez
@@ -82,6 +85,7 @@ _DENIED_NAMES: Mapping[str, str] = {
         autowrap ufuncify binary_function codegen make_routine source runtests public
         """,
     "sympy.utilities.lambdify": "import_module",
+    "types": "CellType TracebackType new_class prepare_class resolve_bases coroutine",
     "typing": "get_type_hints ForwardRef",
     "warnings": "showwarning formatwarning",
 }
@@ -105,16 +109,21 @@ class Members:
 
     def __init__(self, array_type: type) -> None:
         self._array_type = array_type
-        self._modules = {name: importlib.import_module(name) for name in sorted(ALLOWED)}
+        loaded = {name for name in sys.modules if name.startswith(_MATHS) and _is_maths(name)}
+        self._modules = {name: importlib.import_module(name) for name in sorted(ALLOWED | loaded)}
         self._allowed = {id(module) for module in self._modules.values()}
         self._denied = {id(value) for value in self._denied_values()}
+
+    def allows(self, module_name: str) -> bool:
+        return module_name in self._modules
 
     def why_not(self, owner: object, name: str, value: object) -> str | None:
         """Return why `owner.name`, which is `value`, is out of reach; None when it is not."""
         if isinstance(value, types.ModuleType) and id(value) not in self._allowed:
             return f"module `{value.__name__}` is not available: {advice(value.__name__)}"
         if isinstance(owner, types.ModuleType):
-            if id(value) in self._denied or id(owner) not in self._allowed:
+            foreign = _is_foreign(value)
+            if foreign or id(value) in self._denied or id(owner) not in self._allowed:
                 return f"`{owner.__name__}.{name}` is not available: programs have {_HAVE}"
         elif name in _DENIED_ARRAY_METHODS and isinstance(owner, self._array_type):
             return f"arrays have no `{name}` here: programs have {_HAVE}"
@@ -152,6 +161,18 @@ class Members:
         external = importlib.import_module("sympy.external")
         yield external.import_module
         yield from (types.FunctionType, types.CodeType, types.FrameType, types.ModuleType)
+
+
+def _is_maths(name: str) -> bool:
+    return ".".join(name.split(".")[:2]) in _MATHS and ".tests" not in name
+
+
+def _is_foreign(value: object) -> bool:
+    if isinstance(value, (int, float, str)):
+        return False
+    home = getattr(value, "__module__", None)
+    name = getattr(value, "__name__", None)
+    return home in _FOREIGN and name not in _HARMLESS_FOREIGN
 
 
 _HAVE = "no files, and evaluate no text"

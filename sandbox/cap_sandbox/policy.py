@@ -235,7 +235,7 @@ class Policy(RestrictingNodeTransformer):
         return node
 
     def _check_module(self, node: ast.AST, name: str) -> bool:
-        if name in modules.ALLOWED:
+        if self._members.allows(name):
             return True
         self.error(node, f"`import {name}` is not available: {modules.advice(name)}")
         return False

@@ -21,6 +21,7 @@ from cap_sandbox.warm import WarmProcess
 
 _ATTEMPTS = 3
 _READY_S = 30.0
+_RETRY_S = 0.05
 
 
 class Pool:
@@ -62,7 +63,10 @@ class Pool:
         count = min(self._workers, len(os.sched_getaffinity(0)))
         self._zygotes = tuple(WarmProcess(without=self._without) for _ in range(count))
         try:
-            await asyncio.gather(*(zygote.start() for zygote in self._zygotes))
+            starts = (zygote.start() for zygote in self._zygotes)
+            for outcome in await asyncio.gather(*starts, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
             if self.tier == "weak" and not self._allow_weak:
                 raise WeakIsolationError
         except BaseException:
@@ -134,17 +138,28 @@ class Pool:
 
     async def _take(self) -> Child:
         """Return a process that is ready, one forked ahead of need if there is one."""
-        for _ in range(_ATTEMPTS):
-            self._refill(at_least=1)
-            task = self._spares.popleft()
-            try:
-                async with asyncio.timeout(_READY_S):
-                    return await task
-            except LostError:
-                continue
-            except TimeoutError as error:
-                raise PoolError("no process became ready in time") from error
-        raise PoolError("no process could be started")
+        try:
+            async with asyncio.timeout(_READY_S):
+                while True:
+                    child = await self._next_spare()
+                    if child is not None:
+                        return child
+        except TimeoutError as error:
+            raise PoolError(f"no process became ready in {_READY_S:g} s") from error
+
+    async def _next_spare(self) -> Child | None:
+        self._refill(at_least=1)
+        if not self._spares:
+            raise PoolError("the pool is closed")
+        try:
+            child = await self._spares.popleft()
+        except LostError:
+            await asyncio.sleep(_RETRY_S)
+            return None
+        if not child.lost:
+            return child
+        child.discard()
+        return None
 
     def _refill(self, at_least: int | None = None) -> None:
         wanted = self._workers if at_least is None else at_least

@@ -48,14 +48,20 @@ answer = solution()
 """
 """What every program needs a part of."""
 
-FURTHER_PROGRAMS = (
-    "from sympy import symbols\nx = symbols('x')\nanswer = (x + 1)**2",
-    "from sympy import Rational, sqrt\nanswer = [sqrt(8) + Rational(1, 3)]",
-    "from sympy import symbols, Eq, solve\nx = symbols('x')\nanswer = solve(Eq(x + 2, 5), x)",
-    "from sympy import symbols, solve\nx = symbols('x')\nanswer = solve(x**2 - 2, x)",
+_SYMPY_PROGRAMS = (
+    "from sympy import symbols\nx = symbols('x')\nanswer = (x + {n})**2",
+    "from sympy import Rational, sqrt\nanswer = [sqrt(8 * {n}) + Rational(1, {n})]",
+    "from sympy import symbols, Eq, solve\nx = symbols('x')\nanswer = solve(Eq(x + 2, {n}), x)",
+    "from sympy import symbols, solve\nx = symbols('x')\nanswer = solve(x**2 - {n}, x)",
+    "from sympy import symbols, solve\nx = symbols('x')\nanswer = solve(x**2 - x - {n}*({n}-1))",
+    "from sympy import symbols, Eq, solve\nx, y = symbols('x y')\n"
+    "answer = solve([Eq(x + y, {n}), Eq(x - y, 1)], [x, y])",
     "from sympy import symbols, factor, simplify, expand\nx, y = symbols('x y')\n"
-    "answer = simplify(factor(expand((x + y)**2)) / (x + y))",
+    "answer = simplify(factor(expand((x + {n}*y)**2)) / (x + {n}*y))",
 )
+# sympy remembers what it computed; other numbers make it compute, and touch its pages, again.
+_IN_ZYGOTE = tuple(program.replace("{n}", "3") for program in _SYMPY_PROGRAMS)
+FURTHER_PROGRAMS = tuple(program.replace("{n}", "5") for program in _SYMPY_PROGRAMS)
 """What programs with sympy need, in pieces of a few milliseconds."""
 
 _LAST_PROGRAM = """
@@ -97,7 +103,7 @@ def _sympy_modules() -> Iterator[str]:
 
 def settle(runner: Runner) -> None:
     """Do once what is built on first use, and lay memory out so that forks are cheap."""
-    for program in (FIRST_PROGRAM, *FURTHER_PROGRAMS, _LAST_PROGRAM):
+    for program in (FIRST_PROGRAM, *_IN_ZYGOTE, _LAST_PROGRAM):
         report = runner.run(program, output_bytes=64, on_memory_error=lambda: None)
         if report.status != "ok":
             raise RuntimeError(f"a program of our own failed: {report.stderr}")

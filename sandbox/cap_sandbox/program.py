@@ -12,6 +12,7 @@ import traceback
 import types
 from collections import deque
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import sympy
@@ -108,23 +109,26 @@ class Runner:
             on_memory_error: called when memory ran out, before anything more is asked of it.
         """
         stdout, stderr = Output(output_bytes), Output(output_bytes)
-        sys.stdout, sys.stderr = stdout, stderr
-        status: ReportStatus = "ok"
-        value, reasons = None, ""
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            status, value, reasons = self._end(program, stdout, on_memory_error)
+        return Report(status, value, stdout.text(), stderr.text() + reasons)
+
+    def _end(
+        self, program: str, stdout: Output, on_memory_error: Callable[[], None]
+    ) -> tuple[ReportStatus, Value | None, str]:
         try:
-            value = self._answer(program, stdout)
+            return "ok", self._answer(program, stdout), ""
         except RejectedError as error:
-            status, reasons = "rejected", str(error)
+            return "rejected", None, str(error)
         except MemoryError:
             on_memory_error()
-            status, reasons = "memory", "MemoryError: the program needs more memory than it may use"
+            return "memory", None, "MemoryError: the program needs more memory than it may use"
         except PolicyError as error:
-            status, reasons = "rejected", f"line {_line_of(error)}: {error}"
+            return "rejected", None, f"line {_line_of(error)}: {error}"
         # A program may raise anything, `BaseException` included; this is where it ends.
         except BaseException as error:  # noqa: BLE001
             on_memory_error()
-            status, reasons = "error", describe(error, program)
-        return Report(status, value, stdout.text(), stderr.text() + reasons)
+            return "error", None, describe(error, program)
 
     def _answer(self, program: str, stdout: Output) -> Value | None:
         code = self._compile(program)

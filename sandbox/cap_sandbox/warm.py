@@ -104,7 +104,7 @@ class WarmProcess:
         number = next(self._ids)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        child = Child(ours, lambda: self._kill(life, number))
+        child = Child(ours, kill=lambda: self._kill(life, number), abandon=life.process.kill)
         life.children[number] = child
         with theirs:
             message = json.dumps({"fork": number}).encode()
@@ -117,9 +117,11 @@ class WarmProcess:
         return child
 
     def _kill(self, life: _Life, number: int) -> None:
-        # A warm process that is gone has taken its children with it.
-        with suppress(OSError):
+        try:
             life.control.send(json.dumps({"kill": number}).encode())
+        except OSError:
+            # It is gone and has taken its children with it, or it hangs and shall do so.
+            life.process.kill()
 
     async def _supervise(self, life: _Life) -> None:
         back_off_s = _FIRST_BACK_OFF_S

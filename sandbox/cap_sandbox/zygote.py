@@ -1,8 +1,9 @@
 """The warm parent: everything imported once, then one child for each program.
 
-Started as `python -m cap_sandbox.zygote FD [LAYER …]` by the pool, which may name layers to leave out. On the control socket FD the pool
-sends `{"fork": id}` with the child's own socket, or `{"kill": id}`; the zygote answers
-`{"ready": …}` once, then `{"ended": id, …}` for every child. It dies with the pool.
+Started as `python -m cap_sandbox.zygote FD [LAYER …]` by the pool, which may name layers to leave
+out. On the control socket FD the pool sends `{"fork": id}` with the child's own socket, or
+`{"kill": id}`; the zygote answers `{"ready": …}` once, then `{"ended": id, …}` for every child. It
+dies with the pool.
 """
 
 from __future__ import annotations

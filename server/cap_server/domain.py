@@ -85,7 +85,7 @@ class Sampling:
         top_p: above 0, to 1.
         max_tokens: a ceiling on the completion; the model's context may leave less room.
             None: the server's default.
-        seed: any 63-bit number; a request that names one repeats exactly. None: random.
+        seed: 0 to 2**53 - 1; a request that names one repeats exactly. None: random.
     """
 
     temperature: float | None = None

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import AnyHttpUrl
 
 from cap_server.app import create_app, open_tools
@@ -45,7 +46,9 @@ async def serve(settings: Settings, *, started: Callable[[], None]) -> None:
     """
     async with _signals() as stopped:
         with _bound(settings.host, settings.port) as listener:
-            await _serve(settings, listener, started=started, until=[stopped.wait()])
+            async with open_tools(settings) as tools:
+                app = create_app(settings, tools=nullcontext(tools))
+                await _serve(app, listener, started=started, until=[stopped.wait])
 
 
 async def up(
@@ -63,15 +66,16 @@ async def up(
         PoolError: see `serve`.
     """
     async with _signals() as stopped:
-        # The address is taken first: nobody wants to wait for vLLM to learn that it is not free.
+        # Address and sandbox come first: nobody wants to wait for vLLM to learn that they fail.
         with _bound(settings.host, settings.port) as listener:
-            async with Engine(options) as engine:
+            engine = Engine(options)
+            served = _with_engine(settings, options, url=engine.base_url)
+            async with open_tools(served) as tools, engine:
                 ready = engine.ready(timeout_s=settings.engine_timeout_s, progress=progress)
                 if not await _unless(stopped, ready):
                     return
-                served = _with_engine(settings, options, url=engine.base_url)
-                ends = [stopped.wait(), engine.wait()]
-                await _serve(served, listener, started=started, until=ends)
+                app = create_app(served, tools=nullcontext(tools))
+                await _serve(app, listener, started=started, until=[stopped.wait, engine.wait])
                 if not stopped.is_set():
                     raise engine.died()
 
@@ -83,31 +87,31 @@ def _with_engine(settings: Settings, options: EngineOptions, *, url: str) -> Set
 
 
 async def _serve(
-    settings: Settings,
+    app: FastAPI,
     listener: socket.socket,
     *,
     started: Callable[[], None],
-    until: Sequence[Coroutine[None, None, object]],
+    until: Sequence[Callable[[], Coroutine[None, None, object]]],
 ) -> None:
-    async with open_tools(settings) as tools:
-        server = _Server(_config(create_app(settings, tools=nullcontext(tools))))
-        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        ends = [asyncio.ensure_future(each) for each in until]
-        try:
-            await _listens(server, serving)
-            started()
-            await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            server.should_exit = True
-            for end in ends:
-                end.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
-            await serving
+    """Serve `app` until it ends by itself or one of `until` comes to its end."""
+    server = _Server(_config(app))
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    ends = [asyncio.ensure_future(end()) for end in until]
+    try:
+        await _listens(server, serving)
+        started()
+        await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+        await serving
 
 
-def _config(app: object) -> uvicorn.Config:
+def _config(app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's own type of an ASGI app is narrower than FastAPI
+        app,
         log_config=None,
         access_log=False,
         server_header=False,

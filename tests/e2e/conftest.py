@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from cap_server.engine import Engine, EngineOptions, runs_on_gpu
+from cap_server.settings import Settings
 from tests.processes import alive, descendants
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".engine" / "bin" / "python"
+PYTHON = Settings().engine_python
 MODEL = ROOT / "models" / "cap-small"
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """vLLM with the small CaP model, ready; when it stops, none of its processes may be left."""
+    """The small CaP model in vLLM, ready; once stopped, none of its processes may be left."""
     if not PYTHON.exists():
         pytest.skip(f"no vLLM at {PYTHON.parents[1]}: run `make setup`")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -47,6 +48,12 @@ def engine() -> Iterator[Engine]:
             runner.run(kept.aclose())
     assert len(processes) >= 4, "the guard and vLLM's three"
     assert alive(processes) == set(), "vLLM left processes behind"
+
+
+@pytest.fixture(scope="session")
+def engine_url(engine: Engine) -> str:
+    """The root of its API, with `/v1`."""
+    return engine.base_url
 
 
 async def _started(options: EngineOptions, *, kept: AsyncExitStack) -> Engine:

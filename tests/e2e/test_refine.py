@@ -136,13 +136,19 @@ async def test_a_model_that_is_down_is_told() -> None:
     assert (refined.status_code, refined.json()["error"]["code"]) == (503, "model_unavailable")
 
 
-async def test_few_shot_prompts_and_cots_go_through_any_chat_model(engine_url: str) -> None:
-    few_shot = {"prompt_format": "few_shot", "cot_model": "cap-small", "max_tokens": 64}
-    async with server(engine_url, **few_shot) as client:
+async def test_a_cot_model_writes_the_cot_where_there_is_none(engine_url: str) -> None:
+    async with server(engine_url, cot_model="cap-small") as client:
         body = {"question": "2 + 2?", "strategy": "single", "include": ["candidates"]}
-        response = await client.post("/v1/refine", json=body)
-    # The small model was never taught this format; what matters is that the road is whole. Its
-    # context is too short for the examples, which the server must say.
+        refinement = (await client.post("/v1/refine", json=body)).json()
+    assert (refinement["usage"]["cots"], refinement["usage"]["programs"]) == (1, 1)
+    assert [each["kind"] for each in refinement["candidates"]] == ["cot", "program"]
+
+
+async def test_few_shot_prompts_reach_the_model_whole(engine_url: str) -> None:
+    async with server(engine_url, prompt_format="few_shot") as client:
+        response = await client.post("/v1/refine", json={"question": "2 + 2?"})
+    # The examples alone exceed the small model's context: proof that they arrived, and the answer
+    # that a user gets who sets the wrong format.
     assert (response.status_code, response.json()["error"]["code"]) == (
         400,
         "context_length_exceeded",

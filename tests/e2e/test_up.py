@@ -19,6 +19,7 @@ import pytest
 
 from cap_server.example import EXAMPLE
 from cap_server.settings import Settings
+from tests.processes import alive, descendants
 
 pytestmark = [
     pytest.mark.engine,
@@ -58,7 +59,7 @@ def running(folder: Path) -> Iterator[Running]:
     try:
         _until(lambda: "Ctrl-C stops it" in up.said() or process.poll() is not None, within_s=300)
         assert process.poll() is None, up.said()
-        up.processes = _descendants(process.pid)
+        up.processes = descendants(process.pid)
         yield up
     finally:
         process.kill()
@@ -81,7 +82,7 @@ def test_the_printed_request_corrects_the_answer_and_ctrl_c_leaves_no_process(
         assert len(up.processes) >= 3
         up.process.send_signal(signal.SIGINT)
         assert up.process.wait(timeout=60) == 0
-        _until(lambda: not _left(up.processes), within_s=5)
+        assert alive(up.processes, within_s=5) == set()
         assert "Traceback" not in up.said()
 
 
@@ -89,7 +90,7 @@ def test_the_engines_death_ends_the_server_and_names_the_log(tmp_path: Path) -> 
     with running(tmp_path) as up:
         os.kill(_engine_of(up), signal.SIGKILL)
         assert up.process.wait(timeout=60) == 1
-        _until(lambda: not _left(up.processes), within_s=5)
+        assert alive(up.processes, within_s=5) == set()
         said = " ".join(up.said().split())
         assert "The engine died" in said
         assert "engine-" in said
@@ -100,7 +101,7 @@ def test_a_killed_cap_up_takes_everything_with_it(tmp_path: Path) -> None:
     with running(tmp_path) as up:
         up.process.kill()
         up.process.wait()
-        _until(lambda: not _left(up.processes), within_s=60)
+        assert alive(up.processes, within_s=60) == set()
 
 
 @pytest.mark.parametrize("taken", ["--port", "--engine-port"])
@@ -148,26 +149,6 @@ def _engine_of(up: Running) -> int:
         if b"vllm.entrypoints.openai.api_server" in command and b"-m" in command[:4]:
             return pid
     raise AssertionError(up.said())
-
-
-def _descendants(pid: int) -> set[int]:
-    found: set[int] = set()
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            found |= {int(child)} | _descendants(int(child))
-    return found
-
-
-def _left(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if _runs(pid)}
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def _until(condition: Callable[[], object], *, within_s: float) -> None:

@@ -118,7 +118,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"sampling": {"seed": -1}}, "sampling.seed", "greater than or equal to 0"),
     ({"sampling": {"top_p": 0}}, "sampling.top_p", "greater than 0"),
     ({"sampling": {"best_of": 3}}, "sampling.best_of", "not permitted"),
-    ({"budget": {"deadline_s": -1}}, "budget.deadline_s", "greater than 0"),
+    ({"budget": {"deadline_s": -1}}, "budget.deadline_s", "greater than or equal to 0.01"),
     ({"budget": {"deadline_s": 1e9}}, "budget.deadline_s", "less than or equal to 600"),
     ({"budget": {"programs": 0}}, "budget.programs", "greater than or equal to 1"),
     ({"limits": {"wall_s": 1000}}, "limits.wall_s", "less than or equal to 60"),

@@ -82,7 +82,7 @@ def test_exit_codes_tell_the_decision(
     [
         (["--strategy", "wisdom"], "must be one of single, pot, majority"),
         (["--strategy", "majority:programs=0"], "greater than or equal to 1"),
-        (["--deadline", "-1"], "greater than 0"),
+        (["--deadline", "-1"], "greater than or equal to 0.01"),
     ],
 )
 def test_a_refusal_is_shown_as_the_server_words_it(arguments: list[str], message: str) -> None:

@@ -185,12 +185,14 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def program(options: Configure) -> Iterator[subprocess.Popen[bytes]]:
+def program(options: Configure, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another program that runs an engine which breeds."""
+    # Temporary files stay when the guard is killed: let it be in the test's folder.
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
     given = options("breeds")
     paths = map(str, (given.python, given.model, given.log, given.cache, given.port))
     argv = [sys.executable, "-c", PROGRAM, *paths, *given.extra_args]
-    with subprocess.Popen(argv) as running:
+    with subprocess.Popen(argv, env=environment) as running:
         yield running
         running.kill()
 

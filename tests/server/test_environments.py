@@ -18,6 +18,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.processes import alive, descendants
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MODULES = ("steps", "venvs", "environments")
 
@@ -131,10 +133,14 @@ def test_setup_is_done_once_and_again_after_an_interruption(project: Path) -> No
     (project / ".state" / "setup.venv.log").unlink()
     argv = [sys.executable, str(project / "deploy" / "environments.py"), "server"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as hanging:
-        wait_for(lambda: "Building editable" in log_of(project))
-        hanging.send_signal(signal.SIGINT)
+        try:
+            wait_for(lambda: "Preparing editable metadata" in log_of(project))
+            started = descendants(hanging.pid)
+        finally:
+            hanging.send_signal(signal.SIGINT)
         assert b"interrupted" in hanging.communicate(timeout=20)[1]
     assert hanging.returncode == 130
+    assert alive(started, within_s=5) == set()
 
     (project / "hang").unlink()
     third = run(project, "server")

@@ -34,6 +34,20 @@ class ErrorOut(BaseModel):
     error: Fault
 
 
+Responses = dict[int | str, dict[str, Any]]
+
+READING: tuple[int, ...] = (401,)
+"""What a route with a key may answer besides 200."""
+
+POSTING = (400, 401, 408, 413, 415, 422)
+"""What a route with a key and a body may answer besides 200."""
+
+
+def documented(*statuses: int) -> Responses:
+    """The errors of a route, for its documentation."""
+    return {status: {"model": ErrorOut} for status in statuses}
+
+
 def error_response(error: CapError) -> JSONResponse:
     fault = Fault(message=error.message, type=error.type, param=error.param, code=error.code)
     headers = {}

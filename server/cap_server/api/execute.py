@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
-from cap_server.api.errors import ErrorOut
+from cap_server.api.errors import POSTING, documented
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import InHouse, authorized
 from cap_server.api.wire import ExecutionOut, LimitsIn, Text
@@ -19,9 +19,7 @@ class ExecuteIn(WireRequest):
     limits: LimitsIn = Field(default_factory=LimitsIn)
 
 
-@router.post(
-    "/execute", responses={status: {"model": ErrorOut} for status in (400, 401, 413, 422, 503)}
-)
+@router.post("/execute", responses=documented(*POSTING, 503))
 async def execute(body: ExecuteIn, house: InHouse, request: Request) -> ExecutionOut:
     """Run a program. Whatever it does wrong is told in the execution, with status 200."""
     running = house.tools.sandbox.execute(body.program, limits=body.limits.to_domain())

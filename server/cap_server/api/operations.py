@@ -8,6 +8,7 @@ from typing import Literal
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
+from cap_server.api.errors import READING, documented
 from cap_server.api.house import House, InHouse, authorized
 from cap_server.errors import CapError, ModelUnavailableError
 from cap_server.ports import Model
@@ -59,7 +60,7 @@ async def ready(house: InHouse, response: Response) -> ReadyOut:
     return ReadyOut(ready=all_ready, checks=checks)
 
 
-@router.get("/v1/models", dependencies=[Depends(authorized)])
+@router.get("/v1/models", dependencies=[Depends(authorized)], responses=documented(*READING))
 async def models(house: InHouse) -> ModelsOut:
     """The models that this server works with, as their servers name them."""
     cap = ModelOut(id=house.tools.model.name, role="cap")

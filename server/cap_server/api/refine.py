@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, field_validator
 
 from cap_server import domain
-from cap_server.api.errors import ErrorOut
+from cap_server.api.errors import POSTING, documented
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import InHouse, authorized
 from cap_server.api.strategies import StrategyIn, default_strategy
@@ -18,6 +18,7 @@ from cap_server.api.wire import ExecutionOut, LimitsIn, Text
 from cap_server.api.wire import Request as WireRequest
 from cap_server.domain import Answer, Candidate, Decision, Prior, Problem, StoppedBy
 from cap_server.refiner import refine
+from cap_server.whole import ALSO_AS_FLOAT
 
 router = APIRouter(prefix="/v1", tags=["refine"], dependencies=[Depends(authorized)])
 
@@ -33,20 +34,24 @@ class SamplingIn(WireRequest):
         description="Unset: 0 for a single draw, 0.7 for several.",
     )
     top_p: float = Field(0.95, gt=0, le=1, allow_inf_nan=False)
-    max_tokens: int | None = Field(
-        None, ge=1, le=32_768, description="Of each draw, at most. Unset: the server's default."
+    max_tokens: Annotated[int, Field(ge=1, le=32_768), ALSO_AS_FLOAT] | None = Field(
+        None, description="Of each draw, at most. Unset: the server's default."
     )
-    seed: int | None = Field(
-        None, ge=0, le=2**63 - 1, description="A request that names one repeats exactly."
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1), ALSO_AS_FLOAT] | None = Field(
+        None, description="A request that names one repeats exactly."
     )
 
 
 class BudgetIn(WireRequest):
     """What the request may spend. When it is spent the best answer so far is returned."""
 
-    programs: int | None = Field(None, ge=1, le=1024, description="Programs drawn.")
-    tokens: int | None = Field(None, ge=1, description="Completion tokens over all draws.")
-    deadline_s: float = Field(60.0, gt=0, le=600, allow_inf_nan=False, description="Seconds.")
+    programs: Annotated[int, Field(ge=1, le=1024), ALSO_AS_FLOAT] | None = Field(
+        None, description="Programs drawn."
+    )
+    tokens: Annotated[int, Field(ge=1, le=2**31), ALSO_AS_FLOAT] | None = Field(
+        None, description="Completion tokens over all draws."
+    )
+    deadline_s: float = Field(60.0, ge=0.01, le=600, allow_inf_nan=False, description="Seconds.")
 
 
 class RefineIn(WireRequest):
@@ -71,7 +76,11 @@ class RefineIn(WireRequest):
     include: list[Literal["candidates"]] = Field(
         default_factory=list, max_length=8, description="What to return beyond the answer."
     )
-    stream: bool = Field(False, description="Not offered yet: leave it out or send false.")
+    stream: bool = Field(
+        False,
+        description="Not offered yet: leave it out or send false.",
+        json_schema_extra={"const": False},
+    )
 
     @field_validator("stream")
     @classmethod
@@ -127,12 +136,7 @@ class RefinementOut(BaseModel):
     )
 
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorOut} for status in (400, 401, 413, 422, 502, 503, 504)
-}
-
-
-@router.post("/refine", responses=_ERRORS)
+@router.post("/refine", responses=documented(*POSTING, 502, 503, 504))
 async def refine_(body: RefineIn, house: InHouse, request: Request) -> RefinementOut:
     """Refine the answer to a question by programs that work it out."""
     budget = domain.Budget(**body.budget.model_dump())

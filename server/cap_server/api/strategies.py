@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
+from cap_server.api.errors import READING, documented
 from cap_server.api.house import authorized
 from cap_server.strategies import DEFAULT, STRATEGIES, StrategyParameters
 
@@ -45,7 +46,7 @@ class StrategiesOut(BaseModel):
     data: list[StrategyOut]
 
 
-@router.get("/strategies")
+@router.get("/strategies", responses=documented(*READING))
 async def strategies() -> StrategiesOut:
     """What strategies there are, with their parameters."""
     return StrategiesOut(default=DEFAULT.name, data=[_strategy(name) for name in STRATEGIES])

@@ -15,6 +15,7 @@ from pydantic import (
 
 from cap_sandbox import ValueType
 from cap_server.domain import Execution, Limits, Status, Value
+from cap_server.whole import ALSO_AS_FLOAT
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=32_768, pattern=r"\S")]
 """Some text that is not blank, up to 32,768 characters."""
@@ -23,15 +24,15 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=32_768, pattern
 class Request(BaseModel):
     """Requests refuse what they do not know: a misspelt field must not be silently ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class LimitsIn(Request):
     """What one program may use."""
 
     wall_s: float = Field(3.0, ge=0.05, le=60, allow_inf_nan=False, description="Seconds.")
-    memory_bytes: int = Field(
-        512 * 1024**2, ge=64 * 1024**2, le=4 * 1024**3, description="Address space, in bytes."
+    memory_bytes: Annotated[int, Field(ge=64 * 1024**2, le=4 * 1024**3), ALSO_AS_FLOAT] = Field(
+        512 * 1024**2, description="Address space, in bytes."
     )
 
     def to_domain(self) -> Limits:

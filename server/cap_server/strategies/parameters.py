@@ -6,11 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-Programs = Annotated[int, Field(ge=1, le=64, description="How many programs to draw.")]
+from cap_server.whole import ALSO_AS_FLOAT
+
+Programs = Annotated[
+    int, Field(strict=True, ge=1, le=64, description="How many programs to draw."), ALSO_AS_FLOAT
+]
 
 Overrule = Annotated[
     float,
     Field(
+        strict=True,
         ge=0,
         lt=1,
         allow_inf_nan=False,
