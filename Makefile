@@ -9,7 +9,7 @@ help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Make both environments, .venv (server, tests) and .engine (vLLM), or repair them.
-	@$(PYTHON) deploy/environments.py all
+	@$(PYTHON) deploy/environments/install.py all
 
 run: setup  ## Start vLLM with the small CaP model, and the server; print a request to try.
 	@exec $(BIN)/cap up
@@ -18,7 +18,7 @@ test: setup  ## Run all tests, those against the real vLLM among them.
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check:  ## Format, lint and types, of code and tests.
-	@$(PYTHON) deploy/environments.py server
+	@$(PYTHON) deploy/environments/install.py server
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -28,7 +28,7 @@ format:  ## Format the code and fix what the linter can.
 	@$(BIN)/ruff check --fix .
 
 bench:  ## Real recorded answers through the server and sandbox: make bench FILE=recordings.jsonl.gz
-	@$(PYTHON) deploy/environments.py server
+	@$(PYTHON) deploy/environments/install.py server
 	@$(BIN)/python benchmarks/recorded_gsm8k.py $(FILE)
 
 constraints:  ## Write down the versions that are installed now.

@@ -24,6 +24,8 @@ from cap_sandbox.protocol import (
 )
 
 _CHUNK = 256 * 1024
+# From the end of the stream to the end of the process; more means that it goes on without a link.
+_SILENT_END_S = 0.5
 # From the order to kill to the zygote's word that it is done; more means that the zygote hangs.
 _END_S = 10.0
 
@@ -52,6 +54,10 @@ class _Heard:
     spent: Spent = NOTHING_SPENT
     timed_out: bool = False
     fault: str | None = None
+
+    @property
+    def silent(self) -> bool:
+        return self.report is None and self.fault is None and not self.timed_out
 
 
 class Child:
@@ -97,7 +103,8 @@ class Child:
             # The stream has ended, and `discard` sees to it that the process does; taking it apart
             # takes the kernel longer than most programs run, so that is not waited for.
             return _reported(heard.report, heard.spent, limits, self._loop.time() - started)
-        self._kill()
+        if not heard.silent or not await self._ends_by_itself():
+            self._kill()
         ended = await self._end()
         if ended.code is None:
             raise LostError
@@ -108,6 +115,11 @@ class Child:
         if not self.lost:
             self._kill()
         self._connection.close()
+
+    async def _ends_by_itself(self) -> bool:
+        """Whether a process whose stream has ended was ending; its wait status tells how then."""
+        await asyncio.wait([self.ended], timeout=_SILENT_END_S)
+        return self.lost
 
     async def _end(self) -> Ended:
         try:
@@ -194,10 +206,7 @@ def _judge(heard: _Heard, ended: Ended, limits: Limits) -> tuple[Status, str]:
     if code == -signal.SIGKILL and ended.spent.peak_memory_bytes > limits.memory_bytes // 2:
         return "memory", "the machine ran out of memory for the program"
     if code == -signal.SIGSYS:
-        return (
-            "killed",
-            "the kernel stopped the program: it may not make that system call",
-        )
+        return "killed", "the kernel stopped the program: it may not make that system call"
     if code < 0:
         return "killed", f"the program's process died of {signal.Signals(-code).name}"
     return "killed", "the program's process left without a report"

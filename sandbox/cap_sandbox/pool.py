@@ -88,7 +88,7 @@ class Pool:
     def tier(self) -> str:
         """How well programs are shut in: `strong`, `standard`, `basic` or `weak`."""
         order = ("weak", "basic", "standard", "strong")
-        return min((zygote.tier for zygote in self._zygotes), key=order.index)
+        return min((zygote.tier for zygote in self._zygotes), key=order.index, default="weak")
 
     @property
     def layers(self) -> Mapping[str, bool]:
@@ -151,11 +151,15 @@ class Pool:
         self._refill(at_least=1)
         if not self._spares:
             raise PoolError("the pool is closed")
+        task = self._spares.popleft()
         try:
-            child = await self._spares.popleft()
+            child = await task
         except LostError:
             await asyncio.sleep(_RETRY_S)
             return None
+        except asyncio.CancelledError:
+            task.add_done_callback(_discard_result)
+            raise
         if not child.lost:
             return child
         child.discard()
@@ -178,3 +182,9 @@ class Pool:
             if isinstance(outcome, Child):
                 outcome.discard()
         await asyncio.gather(*(zygote.stop() for zygote in self._zygotes))
+
+
+def _discard_result(task: asyncio.Task[Child]) -> None:
+    """Let go of a child that became ready for a caller who had left."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().discard()

@@ -199,16 +199,20 @@ def _spawn(without: tuple[str, ...]) -> _Life:
     if "LD_LIBRARY_PATH" in os.environ:
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     with theirs:
-        process = subprocess.Popen(
-            [*command, str(theirs.fileno()), *without],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            # Ctrl-C in a terminal is for the server, which ends this process in its own time.
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [*command, str(theirs.fileno()), *without],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # Ctrl-C in a terminal is for the server, which ends this process in its own time.
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise PoolError("the sandbox's warm process could not be started") from error
     return _Life(process, ours)
 
 

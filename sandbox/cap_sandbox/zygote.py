@@ -102,10 +102,12 @@ def main() -> None:
     members = preload.everything()
     runner = Runner(members, policy="policy" not in without)
     preload.settle(runner)
+    os.environ.clear()
     cell = jail.enter(without)
     ready = {"tier": jail.tier(cell.layers), "layers": cell.layers}
+    # The terminal was for what goes wrong until now; standard input is the null device.
+    os.dup2(0, 2)
     control.send(json.dumps({"ready": ready}).encode())
-    os.close(2)
     _Zygote(control, cell, runner).serve()
 
 

@@ -21,9 +21,9 @@ class Example:
 
 EXAMPLE = Example(
     question=(
-        "A farmer picks 6 baskets of apples with 14 apples in each basket. He sells 29 apples. "
-        "How many apples does he have left?"
+        "A baker makes 25 loaves every day for 6 days and then sells 110 of them. "
+        "How many loaves remain?"
     ),
-    cot="6 * 14 = 74 apples. 74 - 29 = 45. The answer is 45.",
-    answer="55",
+    cot="25 * 6 = 160 loaves. 160 - 110 = 50. The answer is 50.",
+    answer="40",
 )

@@ -48,9 +48,9 @@ async def test_a_wrong_answer_is_corrected_with_a_program_that_proves_it(
 
 async def test_a_right_answer_is_confirmed(engine_url: str) -> None:
     async with server(engine_url) as client:
-        body = {**PROBLEM, "cot": "6 * 14 = 84 apples. 84 - 29 = 55. The answer is 55."}
+        body = {**PROBLEM, "cot": "25 * 6 = 150. 150 - 110 = 40. The answer is 40."}
         refinement = (await client.post("/v1/refine", json=body)).json()
-    assert (refinement["decision"], refinement["answer"]) == ("confirmed", "55")
+    assert (refinement["decision"], refinement["answer"]) == ("confirmed", "40")
 
 
 async def test_a_question_without_a_cot_is_answered(engine_url: str) -> None:
@@ -144,15 +144,12 @@ async def test_a_cot_model_writes_the_cot_where_there_is_none(engine_url: str) -
     assert [each["kind"] for each in refinement["candidates"]] == ["cot", "program"]
 
 
-async def test_few_shot_prompts_reach_the_model_whole(engine_url: str) -> None:
-    async with server(engine_url, prompt_format="few_shot") as client:
-        response = await client.post("/v1/refine", json={"question": "2 + 2?"})
-    # The examples alone exceed the small model's context: proof that they arrived, and the answer
-    # that a user gets who sets the wrong format.
-    assert (response.status_code, response.json()["error"]["code"]) == (
-        400,
-        "context_length_exceeded",
-    )
+async def test_few_shot_prompts_reach_the_model_with_their_examples(engine_url: str) -> None:
+    async with server(engine_url, prompt_format="few_shot", max_tokens=64) as client:
+        body = {"question": "2 + 2?", "strategy": "single"}
+        refinement = (await client.post("/v1/refine", json=body)).json()
+    # What the small model makes of a format that it was never taught does not matter here.
+    assert refinement["usage"]["prompt_tokens"] > 400
 
 
 async def _running_in(engine_url: str) -> float:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 POLICY_ATTACKS = read_sections("attacks_policy.txt")
 JAIL_ATTACKS = read_sections("attacks_jail.txt")
 SECRET = "correct-horse-battery-staple"
-LIMITS = Limits(wall_s=0.5, memory_bytes=128 * 1024**2)
+LIMITS = Limits(wall_s=0.3, memory_bytes=128 * 1024**2)
 
 
 @dataclass

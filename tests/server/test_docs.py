@@ -59,7 +59,7 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
 
 async def test_the_api_pages_requests_are_accepted(scripted: Scripted) -> None:
     refine, execute = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", API, re.S))
-    async with scripted(55) as client:
+    async with scripted(40) as client:
         response = await client.post("/v1/refine", json=refine)
     assert response.json()["decision"] == "corrected"
     async with Pool(workers=1) as pool:

@@ -21,7 +21,7 @@ import pytest
 from tests.processes import alive, descendants
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-MODULES = ("steps", "venvs", "environments")
+MODULES = ("steps", "venvs", "install")
 
 # A build backend of the project's own, so that pip has nothing to download.
 BACKEND = """
@@ -72,10 +72,10 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def setup(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The script as a module, in that project."""
-    monkeypatch.syspath_prepend(str(project / "deploy"))
+    monkeypatch.syspath_prepend(str(project / "deploy" / "environments"))
     for name in MODULES:
         sys.modules.pop(name, None)
-    yield importlib.import_module("environments")
+    yield importlib.import_module("install")
     for name in MODULES:
         sys.modules.pop(name, None)
 
@@ -118,7 +118,7 @@ def _digest(text: str) -> str:
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, str(project / "deploy" / "environments.py"), *arguments]
+    argv = [sys.executable, str(project / "deploy" / "environments" / "install.py"), *arguments]
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -131,7 +131,7 @@ def test_setup_is_done_once_and_again_after_an_interruption(project: Path) -> No
     (project / "constraints.txt").write_text("httpx==1\n")
     (project / "hang").touch()
     (project / ".state" / "setup.venv.log").unlink()
-    argv = [sys.executable, str(project / "deploy" / "environments.py"), "server"]
+    argv = [sys.executable, str(project / "deploy" / "environments" / "install.py"), "server"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as hanging:
         try:
             wait_for(lambda: "Preparing editable metadata" in log_of(project))

