@@ -47,7 +47,7 @@ def main(
 
 
 def _refine(question: str, cot: str, url: str, strategy: str, seed: int) -> dict[str, Any]:
-    command = [_CAP, "refine", question, "--cot", "-", "--strategy", strategy]
+    command = [str(_CAP), "refine", question, "--cot", "-", "--strategy", strategy]
     asked = subprocess.run(  # our own command, no shell
         [*command, "--seed", str(seed), "--url", url, "--json"],
         input=cot,

@@ -43,6 +43,7 @@ class Jail:
 
     layers: dict[str, bool]
     base_bytes: int
+    _parent: int
     _ruleset: landlock.Ruleset | None
     _filter: seccomp.Filter | None
 
@@ -53,6 +54,9 @@ class Jail:
             OSError: a layer that the zygote had found to work did not.
         """
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self._parent:
+            # It died before the line above, which tells of later deaths only.
+            os._exit(0)
         if self._ruleset is not None:
             self._ruleset.restrict()
         os.dup2(fd, LINK)
@@ -106,7 +110,9 @@ def enter(without: frozenset[str] = frozenset()) -> Jail:
         "empty_root": world.empty_root,
         "unprivileged_user": unprivileged,
     }
-    return Jail(layers, base_bytes, ruleset, compiled)
+    # Seen from within a process namespace, a parent outside of it has the number 0.
+    parent = 0 if world.namespaces else os.getpid()
+    return Jail(layers, base_bytes, parent, ruleset, compiled)
 
 
 def die_with_parent() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,7 +21,6 @@ _MS_REMOUNT = 0x20
 _MS_BIND = 0x1000
 _MS_REC_PRIVATE = 0x4000 | 0x4_0000
 _MNT_DETACH = 2
-_PR_SET_PDEATHSIG = 1
 
 # Any directory will do to hang the empty root on; these exist wherever Linux runs.
 _MOUNT_POINTS = ("/tmp", "/proc", "/dev", "/usr")
@@ -61,12 +59,20 @@ def enter() -> World:
 
 
 def start_init() -> None:
-    """Fork the namespace's first process, whose death would end the namespace; it only waits."""
+    """Fork the namespace's first process: it only waits for this one to end, and ends with it.
+
+    Its end ends every process in the namespace.
+    """
+    life, death = os.pipe()
     if os.fork() == 0:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-        while True:
-            signal.pause()
+        os.dup2(life, 0)
+        os.closerange(1, os.sysconf("SC_OPEN_MAX"))
+        # The end of the pipe, not a signal: a parent that dies right after the fork sends none.
+        os.read(0, 1)
+        os._exit(0)
+    os.close(life)
+    # `death` stays open, here alone, for as long as this process lives.
+    os.set_inheritable(death, False)
 
 
 def _map_ids(uid: int, gid: int) -> None:

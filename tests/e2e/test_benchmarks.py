@@ -30,10 +30,10 @@ def test_the_recorded_benchmark_counts_what_is_corrected_broken_and_kept(tmp_pat
     right, wrong = "answer = 18", "answer = 17"
     outcomes = {"fixed": (right, 26), "broken": (wrong, 18), "split": (None, 26)}
     rows = []
-    for question, (program, prior) in outcomes.items():
-        programs = {f"code002_{i}": program or f"answer = {i}" for i in range(12)}
+    for question, (text, prior) in outcomes.items():
+        texts = {f"code002_{i}": text or f"answer = {i}" for i in range(12)}
         cots = dict.fromkeys(COT_SOURCES, f"The answer is {prior}.")
-        rows.append({"question": question, "answer": 18, "cots": cots, "programs": programs})
+        rows.append({"question": question, "answer": 18, "cots": cots, "programs": texts})
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = table_of(file)

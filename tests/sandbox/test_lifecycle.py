@@ -200,6 +200,35 @@ async def test_leaving_the_pool_ends_every_process_and_program() -> None:
         await pool.execute("answer = 1", limits=LIMITS)
 
 
+def orphans() -> set[str]:
+    """The numbers of sandbox processes whose parent is gone."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = b"cap_sandbox.zygote" in (path / "cmdline").read_bytes()
+            if ours and status_of(int(path.name))[1] == 1:
+                found.add(path.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+async def test_a_start_that_is_cut_short_leaves_nothing() -> None:
+    orphaned, running = orphans(), warm_processes()
+    started = time.monotonic()
+    async with Pool(workers=1):
+        start_s = time.monotonic() - started
+    for part in (0.2, 0.9, 0.95, 0.97, 0.99):
+        pool = Pool(workers=1)
+        starting = asyncio.create_task(pool.__aenter__())
+        await asyncio.sleep(part * start_s)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await pool.__aexit__(None, None, None)
+    await until(lambda: orphans() <= orphaned)
+    assert warm_processes() == running
+
+
 SERVER = """
 import asyncio
 from cap_sandbox import Limits, Pool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -25,7 +26,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
 
 @schema.parametrize()
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_request_is_answered_as_the_schema_says(case: schemathesis.Case) -> None:
+def test_every_request_is_answered_as_the_schema_says(case: schemathesis.Case[Any]) -> None:
     # A deadline of 10 ms may pass, with an honest 504; anything else above 499 is a fault.
     headers = {"Authorization": f"Bearer {_KEY}"}
     response = case.call_and_validate(headers=headers, excluded_checks=[not_a_server_error])
