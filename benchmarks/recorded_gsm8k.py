@@ -34,6 +34,7 @@ from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.recorded import RecordedModel, Recording, read_recordings
 from cap_server.app import create_app
 from cap_server.domain import Answer
+from cap_server.logs import configure_logs
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
 from cap_server.workbench import Tools
@@ -92,6 +93,7 @@ def main(
     limit: Annotated[int | None, typer.Option(help="Only the first questions.", min=1)] = None,
 ) -> None:
     """Print, for every CoT source and strategy, what refinement made of it."""
+    configure_logs("warning")
     recordings = read_recordings(file)[:limit]
     sources = [name for name in recordings[0].programs if name.startswith(PROGRAM_SOURCES)]
     started = time.perf_counter()
