@@ -20,7 +20,7 @@ PYTHON = Settings().engine_python
 MODEL = ROOT / "models" / "cap-small"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine() -> Iterator[Engine]:
     """The small CaP model in vLLM, ready; once stopped, none of its processes may be left."""
     if not PYTHON.exists():
@@ -50,7 +50,7 @@ def engine() -> Iterator[Engine]:
     assert alive(processes) == set(), "vLLM left processes behind"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engine_url(engine: Engine) -> str:
     """The root of its API, with `/v1`."""
     return engine.base_url

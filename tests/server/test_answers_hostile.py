@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from cap_server import answers
 from cap_server.domain import Answer, Value
 
 _LENGTH = 64_000
-_QUICK_S = 1.0
-"""Far above what any of these takes, far below what quadratic time would: this may run anywhere."""
+_HANGS_S = 20
+"""A hundred times what any of these takes, and far below what quadratic time would."""
 
 PIECES = [
     "9", "{", "}", "(", "[", "$", "*", "=", "-", ".", " ", "\n", "\t", "_", "`", "<<", "1,", "1 ",
@@ -24,9 +22,9 @@ PIECES = [
 
 @pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("before", ["", "The answer is ", r"\boxed{"])
-def test_long_text_is_read_quickly(before: str, piece: str) -> None:
+@pytest.mark.timeout(_HANGS_S)
+def test_long_text_does_not_hang(before: str, piece: str) -> None:
     text = before + (piece * _LENGTH)[:_LENGTH]
-    started = time.perf_counter()
 
     answers.extract(text)
     answers.extract(text, choices=("1", "2"))
@@ -34,8 +32,6 @@ def test_long_text_is_read_quickly(before: str, piece: str) -> None:
     answers.option(text, ("1", "2"))
     answers.same(Answer(text), Answer("1"))
     answers.same(Answer(text[:3990]), Answer(text[:3980]))
-
-    assert time.perf_counter() - started < _QUICK_S
 
 
 def test_very_large_integers_are_compared_not_converted() -> None:

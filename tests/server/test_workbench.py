@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -24,7 +23,6 @@ from tests.server.benches import (
     PROBLEM,
     bench,
     programs_that_come_to,
-    refinement,
     tools,
     until,
 )
@@ -240,9 +238,3 @@ async def test_a_refinement_never_fails_because_a_program_failed() -> None:
         at = bench(ScriptedModel(["answer=1"]), sandbox)
         (candidate,) = await at.programs(PROBLEM, n=1)
         assert candidate.answer is None
-
-
-async def test_a_request_takes_no_longer_than_its_deadline_by_much() -> None:
-    started = time.perf_counter()
-    await refinement(Majority(), [18], budget=Budget(deadline_s=5))
-    assert time.perf_counter() - started < 5

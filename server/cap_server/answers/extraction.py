@@ -42,7 +42,7 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _EQUATION = re.compile(
-    r"(?:^|[\n。])[^\w\n]*(?:so|thus|therefore|hence|所以|因此)?[\s,，$]*[A-Za-z]\s?=([^=\n]*)$",
+    r"(?:^|[\n。])[^\w\n。]*(?:so|thus|therefore|hence|所以|因此)?[\s,，$]*[A-Za-z]\s?=([^=\n]*)$",
     re.I,
 )
 _HENCE = re.compile(r"(?:所以|因此|故)[^。\n]{0,40}?(?:是|为|等于|[=:：])")
