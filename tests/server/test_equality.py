@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -68,11 +67,9 @@ async def test_numbers_and_words_start_no_child() -> None:
 
 
 async def test_a_comparison_that_does_not_end_is_different_and_the_next_one_works() -> None:
-    async with MathVerify(timeout_s=1.0) as equality:
-        started = time.monotonic()
+    async with MathVerify(timeout_s=1.0) as equality, asyncio.timeout(60):
         assert await equality.same(Answer(ENDLESS), Answer("5")) is False
         assert await equality.same(Answer("x + 1"), Answer("1 + x")) is True
-        assert time.monotonic() - started < 30
 
 
 async def test_hostile_text_is_not_run(equality: MathVerify, tmp_path: Path) -> None:
