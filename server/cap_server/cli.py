@@ -96,7 +96,9 @@ def config_(
     if as_json:
         sys.stdout.write(json.dumps({row["variable"]: row for row in rows}, indent=2) + "\n")
         return
-    table = Table("variable", "value", "set by", "meaning", box=None, header_style="bold")
+    table = Table("variable", box=None, header_style="bold")
+    for column in ("value", "set by", "meaning"):
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(
             *(escape(str(row[key])) for key in ("variable", "value", "set_by", "meaning"))
@@ -181,7 +183,10 @@ def _started(settings: Settings, waiting: terminal.Waiting) -> None:
     waiting.done()
     configure_logs(settings.log_level)
     url = f"http://{settings.host}:{settings.port}"
-    _err.print(f"[bold green]CaP server is ready[/] at {url}  (API documentation: {url}/docs)")
+    _err.print(
+        f"[bold green]CaP server is ready[/] at {url}  (API documentation: {url}/docs)",
+        soft_wrap=True,
+    )
     _err.print("\nTry it in another terminal:\n")
     _err.print(EXAMPLE.curl(url), markup=False, highlight=False, soft_wrap=True)
     _err.print("\nCtrl-C stops it.")

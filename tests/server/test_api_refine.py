@@ -106,18 +106,18 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"strategy": {"programs": 3}}, "strategy", "must be one of single, pot, majority"),
     ({"strategy": {"name": ["x"]}}, "strategy", "must be one of single, pot, majority"),
     ({"strategy": 7}, "strategy", ""),
-    ({"strategy": {"name": "majority", "programs": 0}}, "strategy.majority.programs", "equal to 1"),
+    ({"strategy": {"name": "majority", "programs": 0}}, "strategy.programs", "equal to 1"),
     (
         {"strategy": {"name": "majority", "programs": 10_000}},
-        "strategy.majority.programs",
+        "strategy.programs",
         "less than or equal to 64 (got 10000)",
     ),
-    ({"strategy": {"name": "majority", "n": 8}}, "strategy.majority.n", "Unexpected"),
-    ({"strategy": {"name": "single", "programs": 8}}, "strategy.single.programs", "Unexpected"),
+    ({"strategy": {"name": "majority", "n": 8}}, "strategy.n", "no such parameter"),
+    ({"strategy": {"name": "single", "programs": 8}}, "strategy.programs", "no such parameter"),
     ({"sampling": {"temperature": 3}}, "sampling.temperature", "less than or equal to 2"),
     ({"sampling": {"seed": -1}}, "sampling.seed", "greater than or equal to 0"),
     ({"sampling": {"top_p": 0}}, "sampling.top_p", "greater than 0"),
-    ({"sampling": {"best_of": 3}}, "sampling.best_of", "not permitted"),
+    ({"sampling": {"best_of": 3}}, "sampling.best_of", "no such field"),
     ({"budget": {"deadline_s": -1}}, "budget.deadline_s", "greater than or equal to 0.01"),
     ({"budget": {"deadline_s": 1e9}}, "budget.deadline_s", "less than or equal to 600"),
     ({"budget": {"programs": 0}}, "budget.programs", "greater than or equal to 1"),
@@ -125,7 +125,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"limits": {"memory_bytes": 1}}, "limits.memory_bytes", "greater than or equal to"),
     ({"include": ["everything"]}, "include.0", "'candidates'"),
     ({"stream": True}, "stream", "not offered yet"),
-    ({"questoin": "x"}, "questoin", "not permitted"),
+    ({"questoin": "x"}, "questoin", "no such field"),
 ]
 
 

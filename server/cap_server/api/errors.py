@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cap_server.errors import CapError, InvalidRequestError, MediaTypeError
+from cap_server.strategies import STRATEGIES
 
 _MOST_FAULTS = 3
 _MOST_ECHO = 40
@@ -69,9 +70,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        refusal = _Refusal(_HTTP_MESSAGES.get(error.status_code, str(error.detail)))
-        refusal.status = error.status_code
-        response = error_response(refusal)
+        message, code = _HTTP.get(error.status_code, (str(error.detail), "refused"))
+        response = error_response(_refusal(message, status=error.status_code, code=code))
         response.headers.update(error.headers or {})
         return response
 
@@ -81,23 +81,33 @@ def install_error_handlers(app: FastAPI) -> None:
         return error_response(CapError("Something went wrong in the server; its log says what."))
 
 
-class _Refusal(InvalidRequestError):
-    code = "refused"
+def _refusal(message: str, *, status: int, code: str) -> CapError:
+    refusal = InvalidRequestError(message)
+    refusal.status, refusal.code = status, code
+    return refusal
 
 
-_HTTP_MESSAGES = {
-    400: "The body is not JSON in UTF-8, or is nested too deep.",
-    404: "There is nothing at this path; GET /docs lists what there is.",
-    405: "This path does not take this method; GET /docs lists what there is.",
+_HTTP = {
+    400: ("The body is not JSON in UTF-8, or is nested too deep.", "invalid_json"),
+    404: ("There is nothing at this path; GET /docs lists what there is.", "not_found"),
+    405: (
+        "This path does not take this method; GET /docs lists what there is.",
+        "method_not_allowed",
+    ),
+}
+
+_TOLD = {
+    "missing": "this field is required",
+    "extra_forbidden": "there is no such field",
+    "unexpected_keyword_argument": "this strategy has no such parameter",
 }
 
 
 def _invalid(request: Request, faults: Sequence[Mapping[str, Any]]) -> CapError:
     """Which field, which value, what is allowed."""
     if faults[0]["type"] == "json_invalid":
-        refusal = _Refusal(f"The body is not JSON: {faults[0]['ctx']['error']}.")
-        refusal.status = 400
-        return refusal
+        message = f"The body is not JSON: {faults[0]['ctx']['error']}."
+        return _refusal(message, status=400, code="invalid_json")
     if faults[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         return MediaTypeError("Send the body as JSON, with 'Content-Type: application/json'.")
     told = [f"{_param(fault['loc'])}: {_told(fault)}" for fault in faults[:_MOST_FAULTS]]
@@ -105,14 +115,17 @@ def _invalid(request: Request, faults: Sequence[Mapping[str, Any]]) -> CapError:
 
 
 def _param(loc: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in loc[1:]) or "body"
+    """The field's path as the request has it: pydantic adds the name of the strategy."""
+    parts = [str(part) for part in loc[1:]]
+    if len(parts) > 1 and parts[0] == "strategy" and parts[1] in STRATEGIES:
+        del parts[1]
+    return ".".join(parts) or "body"
 
 
 def _told(fault: Mapping[str, Any]) -> str:
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        return "this field is required"
-    return f"{message} (got {_echo(fault.get('input'))})"
+    if (told := _TOLD.get(fault["type"])) is not None:
+        return told
+    return f"{fault['msg'].removeprefix('Value error, ')} (got {_echo(fault.get('input'))})"
 
 
 def _echo(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -171,9 +172,15 @@ def _refinement(refinement: domain.Refinement, body: RefineIn, *, model: str) ->
         candidates=[CandidateOut.of(each) for each in ordered]
         if "candidates" in body.include
         else None,
-        usage=refinement.usage,
+        usage=_rounded(refinement.usage),
         stopped_by=refinement.stopped_by,
     )
+
+
+def _rounded(usage: domain.Usage) -> domain.Usage:
+    """Microseconds are what the clocks are good for."""
+    seconds = {name: round(getattr(usage, name), 6) for name in ("model_s", "sandbox_s", "wall_s")}
+    return replace(usage, **seconds)
 
 
 def _text(answer: Answer | None) -> str | None:
