@@ -40,7 +40,7 @@ async def refine(
     started = time.perf_counter()
     deadline = asyncio.get_running_loop().time() + budget.deadline_s
     bench = Workbench(tools, sampling=sampling, budget=budget, limits=limits, deadline=deadline)
-    problem = await _read(problem, tools)
+    problem = await _read(problem, bench)
     choice = await strategy.refine(problem, bench)
     if bench.stopped_by == "deadline" and choice.answer is None:
         raise DeadlineError(
@@ -50,15 +50,15 @@ async def refine(
     return _refinement(problem, choice, bench, wall_s=time.perf_counter() - started)
 
 
-async def _read(problem: Problem, tools: Tools) -> Problem:
+async def _read(problem: Problem, bench: Workbench) -> Problem:
     """`problem` with its choices bare, and with its prior's answer: the one named, or the CoT's."""
     problem = replace(problem, choices=tuple(answers.unlabelled(problem.choices)))
     prior = problem.prior
     answer = prior.answer
     if answer is None and prior.cot is not None:
         answer = answers.extract(prior.cot, choices=problem.choices)
-    if answer is not None and problem.choices:
-        answer = await tools.equality.option(answer, problem.choices) or answer
+    if answer is not None:
+        answer = await bench.option(answer, problem) or answer
     return replace(problem, prior=replace(prior, answer=answer))
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import TypeVar
 
 from cap_server import answers
 from cap_server.domain import (
@@ -32,6 +33,8 @@ from cap_server.errors import CapError
 from cap_server.ports import Equality, Model, Sandbox
 from cap_server.prompts import PromptFormat, cot_prompt
 from cap_server.tokens import TokenBudget
+
+T = TypeVar("T")
 
 SEVERAL_DRAWS_TEMPERATURE = 0.7
 """Draws must differ for a vote to mean anything; one draw alone is best at its most likely text."""
@@ -131,7 +134,14 @@ class Workbench:
         return problem.given(drawn[0].text) if drawn else problem
 
     async def same(self, a: Answer, b: Answer) -> bool:
-        return await self._tools.equality.same(a, b)
+        """Whether two answers mean the same; if the deadline comes first, they do not."""
+        return await self._in_time(self._tools.equality.same(a, b)) or False
+
+    async def option(self, answer: Answer, problem: Problem) -> Answer | None:
+        """The letter of the choice that `answer` is; `answer` itself where there are no choices."""
+        if not problem.choices:
+            return answer
+        return await self._in_time(self._tools.equality.option(answer, problem.choices))
 
     async def _wave(
         self, model: Model, prompt: Prompt, *, n: int, read: Read
@@ -189,22 +199,25 @@ class Workbench:
         text = self._tools.prompt_format.read_program(sample.text, complete=sample.complete)
         execution = await self._execute(text) if text else None
         found = answers.from_value(execution.value) if execution and execution.value else None
-        answer = await self._answer(found, problem)
+        answer = await self.option(found, problem) if found else None
         return Candidate(
             "program", draw, text, answer, execution, sample.prompt_tokens, sample.completion_tokens
         )
 
     async def _cot(self, sample: Sample, draw: int, problem: Problem) -> Candidate:
         found = answers.extract(sample.text, choices=problem.choices) if sample.complete else None
-        answer = await self._answer(found, problem)
+        answer = await self.option(found, problem) if found else None
         spent = (sample.prompt_tokens, sample.completion_tokens)
         return Candidate("cot", draw, sample.text, answer, None, *spent)
 
-    async def _answer(self, found: Answer | None, problem: Problem) -> Answer | None:
-        """`found`, or the letter of the choice that it is: none of the choices is no answer."""
-        if found is None or not problem.choices:
-            return found
-        return await self._tools.equality.option(found, problem.choices)
+    async def _in_time(self, comparing: Coroutine[None, None, T]) -> T | None:
+        # Formulas can take seconds to compare; most answers take no time, and then none is lost.
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await comparing
+        except TimeoutError:
+            self.stopped_by = "deadline"
+            return None
 
     async def _execute(self, program: str) -> Execution:
         # The lock makes identical programs wait for the first of them instead of running too.

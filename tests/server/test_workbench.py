@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -142,6 +143,24 @@ async def test_the_deadline_cancels_what_runs_and_the_best_answer_so_far_is_retu
     assert (len(result.candidates), result.usage.programs) == (1, 3)
 
 
+async def test_one_program_of_many_before_the_deadline_does_not_overrule_the_prior() -> None:
+    script, sandbox = programs_that_come_to(18, 18, 18)
+    result = await refine(
+        PROBLEM,
+        tools=tools(_GatedModel(script, asyncio.Event()), sandbox),
+        strategy=Majority(programs=8),
+        sampling=Sampling(),
+        budget=Budget(deadline_s=0.1),
+        limits=Limits(),
+    )
+    assert (result.decision, result.answer, result.stopped_by) == (
+        "kept",
+        Answer("26"),
+        "deadline",
+    )
+    assert result.confidence == pytest.approx(0.1)
+
+
 async def test_a_deadline_without_any_answer_returns_the_prior_or_fails_without_one() -> None:
     slow = ScriptedModel(["answer=18"], delay_s=30)
     at_deadline = {"budget": Budget(deadline_s=0.05), "limits": Limits(), "sampling": Sampling()}
@@ -163,6 +182,33 @@ async def test_a_deadline_without_any_answer_returns_the_prior_or_fails_without_
             strategy=Majority(),
             **at_deadline,  # type: ignore[arg-type]
         )
+
+
+class _EndlessEquality:
+    async def same(self, a: Answer, b: Answer) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    async def option(self, answer: Answer, choices: Sequence[str]) -> Answer | None:
+        return answer
+
+
+async def test_the_deadline_ends_comparisons_too_and_counts_their_answers_as_different() -> None:
+    script, sandbox = programs_that_come_to(18, 18, 18)
+    async with asyncio.timeout(10):
+        result = await refine(
+            PROBLEM,
+            tools=replace(tools(ScriptedModel(script), sandbox), equality=_EndlessEquality()),
+            strategy=Majority(programs=3),
+            sampling=Sampling(),
+            budget=Budget(deadline_s=0.2),
+            limits=Limits(),
+        )
+    assert (result.decision, result.answer, result.stopped_by) == (
+        "kept",
+        Answer("26"),
+        "deadline",
+    )
 
 
 async def test_cancelling_a_refinement_cancels_its_draws() -> None:

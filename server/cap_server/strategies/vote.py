@@ -27,19 +27,19 @@ async def vote(
         prior: the answer that the caller has, or None.
         bench: says which answers are the same.
         overrule: 0 to below 1; to overrule the prior an answer needs more than this share of all
-            candidates, those without an answer among them, and more than any other answer has.
-            To confirm the prior more than half of them must come to it.
+            programs drawn, those that failed or were cut off among them, and more than any other
+            answer has. To confirm the prior more than half of them must come to it.
     """
-    groups = await _groups(candidates, bench=bench)
+    groups, drawn = await _groups(candidates, bench=bench), bench.usage.programs
     if not groups:
         return Choice("unresolved", prior, confidence=0.0)
     if prior is None:
-        return _answered(groups[0], drawn=len(candidates))
+        return _answered(groups[0], drawn=drawn)
     backing = await _backing(groups, prior, bench=bench)
     against = groups[0] is not backing and _leads(groups)
-    if against and len(groups[0]) > overrule * len(candidates):
-        return replace(_answered(groups[0], drawn=len(candidates)), decision="corrected")
-    return _upheld(prior, backing, drawn=len(candidates))
+    if against and len(groups[0]) > overrule * drawn:
+        return replace(_answered(groups[0], drawn=drawn), decision="corrected")
+    return _upheld(prior, backing, drawn=drawn)
 
 
 async def _groups(candidates: Sequence[Candidate], *, bench: Workbench) -> list[Group]:
