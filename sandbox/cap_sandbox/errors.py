@@ -24,6 +24,7 @@ class WeakIsolationError(PoolError):
 
     def __init__(self) -> None:
         super().__init__(
-            "no seccomp filter can be loaded here (is libseccomp.so.2 installed?); "
-            "to run programs without it all the same, allow weak isolation explicitly"
+            "programs cannot be shut in here: no seccomp filter can be loaded (is libseccomp.so.2 "
+            "installed, and does the container's runtime allow seccomp?). To run programs without "
+            "it all the same, on a machine that has nothing to lose, set CAP_SANDBOX_ALLOW_WEAK=1"
         )

@@ -22,6 +22,7 @@ from cap_server import __version__, terminal
 from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
 from cap_server.example import EXAMPLE
 from cap_server.logs import configure_logs
+from cap_server.sandbox_cli import sandbox_cli
 from cap_server.serving import ServingError, serve, up
 from cap_server.settings import Settings
 
@@ -37,6 +38,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+cli.add_typer(sandbox_cli, name="sandbox")
 _out = Console()
 _err = Console(stderr=True)
 
