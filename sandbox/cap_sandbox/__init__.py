@@ -2,9 +2,10 @@
 
 from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
 from cap_sandbox.pool import Pool
-from cap_sandbox.protocol import Execution, Limits, Status, Value, ValueType
+from cap_sandbox.protocol import TIERS, Execution, Limits, Status, Value, ValueType
 
 __all__ = [
+    "TIERS",
     "Execution",
     "Limits",
     "Pool",

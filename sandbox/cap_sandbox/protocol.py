@@ -30,6 +30,9 @@ ValueType = Literal[
     "bool", "text", "list", "dict", "date", "none",
 ]  # fmt: skip
 
+TIERS = ("weak", "basic", "standard", "strong")
+"""How well programs can be shut in, from worst to best."""
+
 MAX_PROGRAM_BYTES = 128 * 1024
 MAX_VALUE_DEPTH = 16
 MAX_VALUE_NODES = 2_000
@@ -249,30 +252,51 @@ def decode_report(body: bytes, limits: Limits) -> tuple[Report, Spent]:
     status = message["status"]
     if not isinstance(status, str) or status not in get_args(ReportStatus):
         raise FrameError("an ending that a child cannot claim")
-    value = None if message["value"] is None else _ValueDecoder().decode(message["value"])
+    value = decode_value(message["value"])
     report = Report(
         status=cast("ReportStatus", status),
         value=value if status == "ok" else None,
         stdout=_output(message["stdout"], limits.output_bytes + _MARK_SLACK),
         stderr=_output(message["stderr"], _MAX_STDERR + limits.output_bytes + _MARK_SLACK),
     )
-    return report, Spent(_amount(message["cpu_s"]), int(_amount(message["peak_memory_bytes"])))
+    return report, Spent(
+        decode_amount(message["cpu_s"]), int(decode_amount(message["peak_memory_bytes"]))
+    )
 
 
-def _amount(number: object) -> float:
+def decode_value(encoded: object) -> Value | None:
+    """Read a value, or None, that `json.loads` returned.
+
+    Raises:
+        FrameError: what is wrong with it.
+    """
+    return None if encoded is None else _ValueDecoder().decode(encoded)
+
+
+def decode_amount(number: object) -> float:
+    """Read seconds or bytes.
+
+    Raises:
+        FrameError: it is no number of them.
+    """
     if type(number) not in (int, float) or not 0 <= cast("float", number) < 2**53:
         raise FrameError("an amount that is none")
     return cast("float", number)
 
 
 def _output(text: object, max_bytes: int) -> str:
-    clean = _text(text)
+    clean = decode_text(text)
     if len(clean.encode()) > max_bytes:
         raise FrameError("more output than the limits allow")
     return clean
 
 
-def _text(text: object) -> str:
+def decode_text(text: object) -> str:
+    """Read a text, with a mark in the place of what no encoding takes.
+
+    Raises:
+        FrameError: it is none.
+    """
     if not isinstance(text, str):
         raise FrameError("a text that is none")
     # A lone surrogate is legal in JSON and breaks every later `encode`.
@@ -321,7 +345,7 @@ class _ValueDecoder:
         return encoded
 
     def _counted(self, text: object) -> str:
-        clean = _text(text)
+        clean = decode_text(text)
         self._characters += len(clean)
         if self._characters > MAX_TEXT + MAX_VALUE_NODES:
             raise FrameError("a value of too much text")

@@ -13,12 +13,14 @@ from cap_sandbox import Pool
 from cap_server import __version__
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
+from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
 from cap_server.adapters.vllm import VLLMModel, model_client
 from cap_server.api import routers
 from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
 from cap_server.api.errors import install_error_handlers
 from cap_server.api.house import House
+from cap_server.ports import Sandbox
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
 from cap_server.workbench import Tools
@@ -68,7 +70,6 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
                 connections=settings.model_connections, read_timeout_s=settings.model_timeout_s
             )
         )
-        pool = Pool(workers=settings.sandbox_workers, allow_weak=settings.sandbox_allow_weak)
         yield Tools(
             model=VLLMModel(
                 client,
@@ -77,11 +78,23 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
                 api_key=_secret(settings.model_api_key),
             ),
             prompt_format=PROMPT_FORMATS[settings.prompt_format],
-            sandbox=LocalSandbox(await stack.enter_async_context(pool)),
+            sandbox=await stack.enter_async_context(_open_sandbox(settings)),
             equality=await stack.enter_async_context(MathVerify()),
             cot_model=_cot_model(settings, client),
             max_tokens=settings.max_tokens,
         )
+
+
+@asynccontextmanager
+async def _open_sandbox(settings: Settings) -> AsyncIterator[Sandbox]:
+    if settings.sandbox_url is not None:
+        connections = settings.sandbox_connections
+        async with sandbox_client(settings.sandbox_url, connections=connections) as client:
+            yield RemoteSandbox(client)
+        return
+    workers, allow_weak = settings.sandbox_workers, settings.sandbox_allow_weak
+    async with Pool(workers=workers, allow_weak=allow_weak) as pool:
+        yield LocalSandbox(pool)
 
 
 def _cot_model(settings: Settings, client: httpx.AsyncClient) -> VLLMModel | None:

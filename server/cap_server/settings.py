@@ -28,6 +28,12 @@ def _keys(value: SecretStr) -> SecretStr:
     return value
 
 
+def _place(value: str) -> str:
+    if value.startswith("unix:///"):
+        return value
+    return str(AnyHttpUrl(value)).rstrip("/")
+
+
 class Settings(BaseSettings):
     """What `CAP_*` variables set. Every field's variable is its name in capitals."""
 
@@ -60,6 +66,14 @@ class Settings(BaseSettings):
     )
     model_connections: int = Field(
         256, ge=1, le=4096, description="Model requests under way at once; more wait."
+    )
+    sandbox_url: Annotated[str, AfterValidator(_place)] | None = Field(
+        None,
+        description="Where `cap-sandbox serve` listens, `http://HOST:PORT` or `unix:///PATH`; "
+        "unset: programs run on this machine.",
+    )
+    sandbox_connections: int = Field(
+        64, ge=1, le=4096, description="Programs under way at CAP_SANDBOX_URL at once; more wait."
     )
     sandbox_workers: int = Field(
         default_factory=_cores, ge=1, le=256, description="Programs that run at once."

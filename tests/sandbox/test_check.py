@@ -37,6 +37,6 @@ async def test_probes_reach_what_no_layer_keeps_from_them() -> None:
 
 
 async def test_the_refusal_to_start_without_seccomp_says_what_to_do() -> None:
-    with pytest.raises(WeakIsolationError, match="libseccomp.*CAP_SANDBOX_ALLOW_WEAK=1"):
+    with pytest.raises(WeakIsolationError, match="CAP_SANDBOX_ALLOW_WEAK=1"):
         async with Pool(workers=1, without=["seccomp"]):
             raise AssertionError("it started")
