@@ -1,14 +1,16 @@
-"""Puts the policy behind the two doors through which sympy evaluates text.
+"""Puts the policy behind the doors through which libraries evaluate text.
 
-`sympify("…")` and `parse_expr` call `eval` on what they were given, and `lambdify` compiles what
-its printers wrote. Each looks these functions up in its own module first, so that is where the
-checked ones go; `solve("x**2 - 4", "x")` works as before.
+`sympify("…")`, `parse_expr` and mpmath's `identify` call `eval` on what they were given, `lambdify`
+compiles what its printers wrote, and dataclasses what their fields are called. Each looks these
+functions up in its own module first, so that is where the checked ones go;
+`solve("x**2 - 4", "x")` works as before.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import dataclasses
 import importlib
 import types
 from collections.abc import Mapping
@@ -29,6 +31,9 @@ def close(members: Members, guards: Guards) -> None:
     parser.__dict__["eval"] = doors.evaluate
     lambdify.__dict__["compile"] = _compile_printed
     lambdify.__dict__["exec"] = doors.execute
+    identification = importlib.import_module("mpmath.identification")
+    identification.__dict__["eval"] = doors.evaluate
+    _check_fields()
 
 
 class _Doors:
@@ -39,15 +44,17 @@ class _Doors:
         self._guards = guards
 
     def evaluate(
-        self, text: str, names: Mapping[str, object], local: Mapping[str, object]
+        self, text: str, names: Mapping[str, object], local: Mapping[str, object] | None = None
     ) -> object:
         tree = ast.parse(text, mode="eval")
-        policy = Policy(frozenset(), self._members)
+        policy = Policy({}, self._members)
         policy.visit(tree)
         if policy.errors:
             raise PolicyError(policy.errors[0].partition(": ")[2])
         within = {**names, "__builtins__": self._guards.builtins, "_getattr_": self._guards.read}
-        return eval(compile(tree, "<expression>", "eval", dont_inherit=True), within, dict(local))
+        return eval(
+            compile(tree, "<expression>", "eval", dont_inherit=True), within, dict(local or {})
+        )
 
     def execute(
         self, code: str | types.CodeType, names: dict[str, object], local: dict[str, object]
@@ -71,6 +78,18 @@ class _Doors:
             if not all(map(self._members.allows, wanted)):
                 # As if it were not installed: lambdify then tries the next library by itself.
                 raise ImportError(f"lambdify cannot use {', '.join(wanted)}: use numpy or math")
+
+
+def _check_fields() -> None:
+    """Have dataclasses take no field whose name is more than a name: it becomes code."""
+    get_field = dataclasses.__dict__["_get_field"]
+
+    def get_checked_field(owner: type, name: str, *rest: object) -> object:
+        if type(name) is not str or not name.isidentifier():
+            raise PolicyError("a dataclass has a field whose name is no name")
+        return get_field(owner, name, *rest)
+
+    dataclasses.__dict__["_get_field"] = get_checked_field
 
 
 def _compile_printed(text: str, file_name: str, mode: str) -> types.CodeType:

@@ -9,12 +9,13 @@ import sys
 import types
 from _string import formatter_field_name_split  # type: ignore[import-not-found]
 from abc import ABCMeta
+from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from RestrictedPython.Guards import safer_getattr_raise
 
-from cap_sandbox.modules import Members, advice
+from cap_sandbox.modules import DENIED_ARRAY_METHODS, Members, advice
 from cap_sandbox.names import READABLE_UNDERSCORES, hide
 
 _MAX_RECURSION = 50_000
@@ -43,6 +44,9 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], object]] = {
     "BitXor": operator.ixor, "LShift": operator.ilshift, "RShift": operator.irshift,
 }  # fmt: skip
 
+
+# Texts whose `format` would reach as far as Python's own.
+_UNGUARDED_TEXTS = (super, UserString)
 
 _stock_getattr: Callable[[object, str], object] = safer_getattr_raise
 
@@ -140,6 +144,8 @@ class Guards:
             return lambda mapping: formatter.vformat(owner, (), mapping)
         if owner is str and name == "format":
             return lambda text, *args, **kwargs: formatter.vformat(text, args, kwargs)
+        if isinstance(owner, _UNGUARDED_TEXTS) or owner is UserString:
+            raise PolicyError(f"`{name}` of this text is not available: use `str(text).{name}`")
         value = _stock_getattr(owner, name)
         self._refuse(owner, name, value)
         return value
@@ -153,7 +159,7 @@ class Guards:
         return found
 
 
-_WATCHED = frozenset({"register", "tofile", "dump", "ctypes", "setflags"})
+_WATCHED = frozenset({"register"}) | DENIED_ARRAY_METHODS
 
 
 def writable(owner: object) -> object:

@@ -40,7 +40,7 @@ _MATHS = tuple(f"sympy.{package}" for package in _MATHS_WORDS.split())
 _FOREIGN_WORDS = """
     os posix posixpath io _io sys importlib importlib._bootstrap inspect subprocess shutil tempfile
     pathlib ctypes _ctypes linecache pickle _pickle marshal socket threading _thread gc code codeop
-    sympy.external.importtools sympy.utilities.misc
+    sympy.external.importtools sympy.utilities.misc sympy.utilities.source sympy.printing.gtk
 """
 _FOREIGN = frozenset(_FOREIGN_WORDS.split())
 _HARMLESS_FOREIGN = frozenset({"StringIO", "BytesIO", "filldedent", "as_int"})
@@ -73,13 +73,16 @@ _DENIED_NAMES: Mapping[str, str] = {
         savez_compressed show_config show_runtime test info
         """,
     "mpmath": "runtests doctests",
+    "numpy.lib.stride_tricks": "as_strided",
     "operator": "attrgetter methodcaller",
     "string": "Formatter",
     "sympy": """
         preview plot plot_implicit plot_parametric plot3d plot3d_parametric_line
         plot3d_parametric_surface plotting_backends textplot test doctest source
         autowrap ufuncify binary_function codegen make_routine init_session interactive_traversal
+        lazy_function
         """,
+    "sympy.logic.utilities.dimacs": "load_file",
     "sympy.parsing.sympy_parser": "eval_expr",
     "sympy.utilities": """
         autowrap ufuncify binary_function codegen make_routine source runtests public
@@ -90,7 +93,8 @@ _DENIED_NAMES: Mapping[str, str] = {
     "warnings": "showwarning formatwarning",
 }
 
-_DENIED_ARRAY_METHODS = frozenset({"tofile", "dump", "ctypes", "setflags"})
+DENIED_ARRAY_METHODS = frozenset({"tofile", "dump", "ctypes", "setflags"})
+"""What arrays offer that reads or writes files or memory."""
 
 
 def advice(module: str) -> str:
@@ -123,11 +127,27 @@ class Members:
             return f"module `{value.__name__}` is not available: {advice(value.__name__)}"
         if isinstance(owner, types.ModuleType):
             foreign = _is_foreign(value)
-            if foreign or id(value) in self._denied or id(owner) not in self._allowed:
+            if foreign or self._leads_out(value) or id(owner) not in self._allowed:
                 return f"`{owner.__name__}.{name}` is not available: programs have {_HAVE}"
-        elif name in _DENIED_ARRAY_METHODS and isinstance(owner, self._array_type):
+        elif name in DENIED_ARRAY_METHODS and self._is_array_like(owner):
             return f"arrays have no `{name}` here: programs have {_HAVE}"
         return None
+
+    def _leads_out(self, value: object, depth: int = 3) -> bool:
+        """Whether `value` is out of reach, or a container that holds something that is."""
+        if isinstance(value, types.ModuleType):
+            return id(value) not in self._allowed
+        if depth and isinstance(value, dict):
+            return any(self._leads_out(member, depth - 1) for member in value.values())
+        if depth and isinstance(value, (list, tuple)):
+            return any(self._leads_out(member, depth - 1) for member in value)
+        return id(value) in self._denied
+
+    def _is_array_like(self, owner: object) -> bool:
+        """Whether `owner` is an array, a class of arrays, or what `super()` shows of one."""
+        if isinstance(owner, type):
+            return issubclass(owner, self._array_type)
+        return isinstance(owner, (self._array_type, super))
 
     def why_not_import(self, module_name: str, name: str) -> str | None:
         """Return why `from module_name import name` is refused; None when it is not, or fails."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from RestrictedPython.transformer import (
     INSPECT_ATTRIBUTES,
@@ -20,7 +20,7 @@ from RestrictedPython.transformer import (
 )
 
 from cap_sandbox import modules
-from cap_sandbox.modules import Members
+from cap_sandbox.modules import DENIED_ARRAY_METHODS, Members
 from cap_sandbox.names import READABLE_UNDERSCORES, hide
 
 FILE_NAME = "program.py"
@@ -44,7 +44,23 @@ REFUSED_NAMES = {
     "__file__": "programs have no files",
 }
 
-_CLASS_NAMES = frozenset({"__slots__", "__match_args__", "__hash__", "__eq__", "__doc__"})
+_CLASS_NAMES = frozenset({"__slots__", "__hash__", "__eq__", "__doc__"})
+# Builtins whose one positional pattern is the value itself, which reads no attribute.
+_MATCHED_WHOLE = frozenset(
+    {
+        "bool",
+        "bytearray",
+        "bytes",
+        "dict",
+        "float",
+        "frozenset",
+        "int",
+        "list",
+        "set",
+        "str",
+        "tuple",
+    }
+)
 
 # Every field of the syntax tree that holds an identifier of the program's own.
 _IDENTIFIERS: tuple[tuple[type[ast.AST], str], ...] = (
@@ -106,29 +122,37 @@ def _hide_underscores(tree: ast.AST) -> None:
                 setattr(node, field, [hide(name) for name in getattr(node, field)])
 
 
-def _bound_names(tree: ast.AST) -> frozenset[str]:
-    return frozenset(_bindings(tree))
+def _bound_names(tree: ast.AST) -> Mapping[str, Set[type[ast.AST]]]:
+    """The names that the program binds, and the kinds of nodes that bind them."""
+    bound: dict[str, set[type[ast.AST]]] = {}
+    for name, node in _bindings(tree):
+        bound.setdefault(name, set()).add(type(node))
+    return bound
 
 
-def _bindings(tree: ast.AST) -> Iterator[str]:
+def _bindings(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Store()):
-                yield name
+                yield name, node
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
-                yield name
+                yield name, node
             case ast.alias(name=name, asname=other):
-                yield other or name.partition(".")[0]
+                yield other or name.partition(".")[0], node
             case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                yield name
+                yield name, node
+            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                yield name, node
 
 
 class Policy(RestrictingNodeTransformer):
     """The transformer: rejects what programs may not say, and routes attribute reads to guards."""
 
-    def __init__(self, bound: frozenset[str], members: Members) -> None:
+    def __init__(self, bound: Mapping[str, Set[type[ast.AST]]], members: Members) -> None:
         super().__init__()
-        self._bound = bound
+        self._bound = frozenset(bound)
+        # Under these names stand classes that the program itself defines, and nothing else.
+        self._classes = {name for name, kinds in bound.items() if kinds == {ast.ClassDef}}
         self._members = members
 
     def error(self, node: ast.AST, info: str) -> None:
@@ -256,12 +280,17 @@ class Policy(RestrictingNodeTransformer):
     def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
         for name in node.kwd_attrs:
             self._check_attribute(node, name)
-        if node.kwd_attrs and not self._is_own_class(node.cls):
-            self.error(node, "only a class of the program's own can be matched by attributes")
+        if (node.kwd_attrs or node.patterns) and not self._is_matchable(node):
+            self.error(
+                node, "only what the program defines with `class` can be matched by attributes"
+            )
         return self._own(node)
 
-    def _is_own_class(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) and node.id in self._bound
+    def _is_matchable(self, node: ast.MatchClass) -> bool:
+        if not isinstance(node.cls, ast.Name) or DENIED_ARRAY_METHODS & {*node.kwd_attrs}:
+            return False
+        whole = not node.kwd_attrs and node.cls.id in _MATCHED_WHOLE
+        return node.cls.id in self._classes or (whole and node.cls.id not in self._bound)
 
     def visit_MatchAs(self, node: ast.MatchAs) -> ast.AST:
         self.check_name(node, node.name)

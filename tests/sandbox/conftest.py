@@ -29,3 +29,11 @@ async def jail(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
     """
     async with Pool(workers=2, without=request.param) as started:
         yield started
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def policy_alone() -> AsyncIterator[Pool]:
+    """A pool without the kernel's layers but the resource limits: what the policy holds."""
+    without = ("namespaces", "landlock", "seccomp")
+    async with Pool(workers=2, without=without, allow_weak=True) as started:
+        yield started
