@@ -27,3 +27,11 @@ def hide(name: str) -> str:
     if name[:1] != "_" or name == "_" or dunder or name in READABLE_UNDERSCORES:
         return name
     return UNDERSCORE + name[1:]
+
+
+def private(name: str, owner: str) -> str:
+    """Return `name` as Python keeps it within the class `owner`: `__x` is each class's own."""
+    owner = owner.lstrip("_")
+    if not owner or name[:2] != "__" or name.endswith("__"):
+        return name
+    return f"_{owner}{name}"

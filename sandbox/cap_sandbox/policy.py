@@ -21,7 +21,7 @@ from RestrictedPython.transformer import (
 
 from cap_sandbox import modules
 from cap_sandbox.modules import DENIED_ARRAY_METHODS, Members
-from cap_sandbox.names import READABLE_UNDERSCORES, hide
+from cap_sandbox.names import READABLE_UNDERSCORES, hide, private
 
 FILE_NAME = "program.py"
 _MAX_REASONS = 8
@@ -112,14 +112,19 @@ def compile_program(program: str, members: Members) -> types.CodeType:
     return compile(tree, FILE_NAME, "exec", dont_inherit=True)
 
 
-def _hide_underscores(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
-        for kind, field in _IDENTIFIERS:
-            if isinstance(node, kind) and getattr(node, field):
-                setattr(node, field, hide(getattr(node, field)))
-        for kind, field in _IDENTIFIER_LISTS:
-            if isinstance(node, kind):
-                setattr(node, field, [hide(name) for name in getattr(node, field)])
+def _hide_underscores(node: ast.AST, owner: str = "") -> None:
+    """Rename what begins with underscores, within the class `owner` as Python would have."""
+    inner = node.name if isinstance(node, ast.ClassDef) else owner
+    body = node.body if isinstance(node, ast.ClassDef) else []
+    for kind, field in _IDENTIFIERS:
+        if isinstance(node, kind) and getattr(node, field):
+            setattr(node, field, hide(private(getattr(node, field), owner)))
+    for kind, field in _IDENTIFIER_LISTS:
+        if isinstance(node, kind):
+            names = [hide(private(name, owner)) for name in getattr(node, field)]
+            setattr(node, field, names)
+    for child in ast.iter_child_nodes(node):
+        _hide_underscores(child, inner if child in body else owner)
 
 
 def _bound_names(tree: ast.AST) -> Mapping[str, Set[type[ast.AST]]]:
