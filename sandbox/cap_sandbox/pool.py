@@ -13,6 +13,7 @@ from cap_sandbox.child import Child, LostError
 from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
 from cap_sandbox.protocol import (
     MAX_PROGRAM_BYTES,
+    TIERS,
     Execution,
     Limits,
     check_limits,
@@ -87,8 +88,7 @@ class Pool:
     @property
     def tier(self) -> str:
         """How well programs are shut in: `strong`, `standard`, `basic` or `weak`."""
-        order = ("weak", "basic", "standard", "strong")
-        return min((zygote.tier for zygote in self._zygotes), key=order.index, default="weak")
+        return min((zygote.tier for zygote in self._zygotes), key=TIERS.index, default="weak")
 
     @property
     def layers(self) -> Mapping[str, bool]:
