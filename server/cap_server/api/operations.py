@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from cap_server.api.errors import READING, documented
 from cap_server.api.house import House, InHouse, authorized
-from cap_server.errors import CapError, ModelUnavailableError
+from cap_server.errors import CapError
 from cap_server.ports import Model
 
 router = APIRouter(tags=["operations"])
@@ -85,7 +85,7 @@ async def _model_check(model: Model) -> CheckOut:
         async with asyncio.timeout(_LONGEST_CHECK_S):
             await model.check()
     except TimeoutError:
-        return CheckOut(ready=False, detail=ModelUnavailableError("The model is slow.").message)
+        return CheckOut(ready=False, detail="The model is slow.")
     except CapError as error:
         return CheckOut(ready=False, detail=error.message)
     return CheckOut(ready=True, detail=model.name)

@@ -2,8 +2,8 @@
 
 The vote is self-consistency's (Wang et al. 2022, arXiv 2203.11171) over programs. What is added is
 the prior's due: it is overruled only when enough of all programs drawn agree against it. On 660
-GSM8K questions with real programs that keeps most of what the vote corrects and undoes most of what
-it breaks (`docs/benchmarks.md`).
+GSM8K questions with real programs that gives up a part of what the vote corrects and undoes most of
+what it breaks (`docs/benchmarks.md`).
 """
 
 from __future__ import annotations
