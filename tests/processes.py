@@ -17,6 +17,12 @@ def alive(pids: Iterable[int], *, within_s: float = 0.0) -> set[int]:
     return left
 
 
+def children(pid: int) -> set[int]:
+    """Those that `pid` itself started and that have not been waited for."""
+    everyone = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    return {each for each in everyone if parent(each) == pid}
+
+
 def descendants(pid: int) -> set[int]:
     """Children, their children, and so on."""
     everyone = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]

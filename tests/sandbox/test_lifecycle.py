@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from cap_sandbox import Limits, Pool, PoolError, QueueFullError, WeakIsolationError
+from tests.processes import children
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -56,7 +57,7 @@ def descendants(ancestor: int) -> dict[int, str]:
 
 
 def warm_processes() -> list[int]:
-    return [pid for pid in descendants(os.getpid()) if status_of(pid)[1] == os.getpid()]
+    return sorted(children(os.getpid()))
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
