@@ -37,7 +37,7 @@ from cap_server.domain import Answer
 from cap_server.logs import configure_logs
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
-from cap_server.workbench import Tools
+from cap_server.tools import Tools
 
 COT_SOURCES = (
     "code002_COT",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 from fastapi import FastAPI
@@ -14,16 +14,20 @@ from cap_server import __version__
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
+from cap_server.adapters.sql_patterns import SQLPatterns
 from cap_server.adapters.vllm import VLLMModel, model_client
 from cap_server.api import routers
 from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
 from cap_server.api.errors import install_error_handlers
 from cap_server.api.house import House
-from cap_server.ports import Sandbox
+from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
+from cap_server.domain import CriticName
+from cap_server.ports import Critic, PatternStore, Sandbox
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
-from cap_server.workbench import Tools
+from cap_server.tools import Tools
+from cap_server.trust import Ledger
 
 _DESCRIPTION = """\
 Refines any model's chain of thought (CoT) with programs: send a question and an answer, get the
@@ -31,19 +35,24 @@ corrected answer with the program that proves it."""
 
 
 def create_app(
-    settings: Settings, *, tools: AbstractAsyncContextManager[Tools] | None = None
+    settings: Settings,
+    *,
+    tools: AbstractAsyncContextManager[Tools] | None = None,
+    store: PatternStore | None = None,
 ) -> FastAPI:
     """The server.
 
     Args:
         settings: the operator's.
         tools: opened while the server runs, instead of those that `settings` ask for.
+        store: where trust in sources is kept; None: in memory only.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with tools or open_tools(settings) as opened:
-            app.state.house = House(settings, opened)
+        ledger = Ledger(store, reliability=settings.model_reliability)
+        async with tools or open_tools(settings) as opened, ledger.running():
+            app.state.house = House(settings, opened, ledger)
             yield
 
     app = FastAPI(
@@ -70,19 +79,29 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
                 connections=settings.model_connections, read_timeout_s=settings.model_timeout_s
             )
         )
+        model = VLLMModel(
+            client,
+            url=str(settings.model_url),
+            name=settings.model,
+            api_key=_secret(settings.model_api_key),
+        )
         yield Tools(
-            model=VLLMModel(
-                client,
-                url=str(settings.model_url),
-                name=settings.model,
-                api_key=_secret(settings.model_api_key),
-            ),
+            model=model,
             prompt_format=PROMPT_FORMATS[settings.prompt_format],
             sandbox=await stack.enter_async_context(_open_sandbox(settings)),
             equality=await stack.enter_async_context(MathVerify()),
             cot_model=_cot_model(settings, client),
+            critics=_critics(settings, client, model),
             max_tokens=settings.max_tokens,
         )
+
+
+def open_store(settings: Settings) -> PatternStore:
+    """The database that `settings` ask for; it is opened at its first use."""
+    if settings.database_url is None:
+        with suppress(OSError):
+            settings.state_dir.mkdir(parents=True, exist_ok=True)
+    return SQLPatterns(settings.database())
 
 
 @asynccontextmanager
@@ -104,6 +123,25 @@ def _cot_model(settings: Settings, client: httpx.AsyncClient) -> VLLMModel | Non
     key = settings.cot_model_api_key if own else settings.model_api_key
     url = settings.cot_model_url or settings.model_url
     return VLLMModel(client, url=str(url), name=settings.cot_model, api_key=_secret(key))
+
+
+def _critics(
+    settings: Settings, client: httpx.AsyncClient, model: VLLMModel
+) -> Mapping[CriticName, Critic]:
+    prompt_format = PROMPT_FORMATS[settings.prompt_format]
+    critics: dict[CriticName, Critic] = {
+        "generative": Generative(model, prompt_format),
+        "likelihood": Likelihood(model, prompt_format),
+        "contrastive": Contrastive(model, prompt_format),
+    }
+    if settings.reward_model is not None:
+        critics["reward_model"] = RewardModel(
+            client,
+            url=str(settings.reward_model_url),
+            name=settings.reward_model,
+            api_key=_secret(settings.reward_model_api_key),
+        )
+    return critics
 
 
 def _secret(value: SecretStr | None) -> str | None:

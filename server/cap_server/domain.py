@@ -8,13 +8,14 @@ from typing import Literal
 from cap_sandbox import Execution, Limits, Status, Value
 
 __all__ = [
-    "Answer", "Budget", "Candidate", "Choice", "Decision", "Execution", "Limits", "Message",
-    "Prior", "Problem", "Prompt", "Refinement", "Sample", "Sampling", "Status", "StoppedBy",
-    "Task", "Usage", "Value",
+    "Answer", "Budget", "Candidate", "Choice", "CriticName", "Decision", "Execution", "Judgement",
+    "Limits", "Message",
+    "Pattern", "Prior", "Problem", "Prompt", "Refinement", "Sample", "Sampling", "Status", "Step",
+    "StoppedBy", "Task", "Usage", "Value",
 ]  # fmt: skip
 
-Task = Literal["cot", "program"]
-"""What a model is asked to write."""
+Task = Literal["cot", "program", "verdict"]
+"""What a model is asked to write: a verdict is a yes or no on a CoT or program."""
 
 Decision = Literal["confirmed", "corrected", "kept", "answered", "unresolved"]
 """What a refinement did to the prior.
@@ -23,6 +24,9 @@ Decision = Literal["confirmed", "corrected", "kept", "answered", "unresolved"]
 weak to overrule it. `answered`: there was no prior answer. `unresolved`: no candidate has an
 answer, and the prior is returned untouched.
 """
+
+CriticName = Literal["generative", "reward_model", "likelihood", "contrastive"]
+"""Who scores candidates; `docs/critics.md` says how."""
 
 StoppedBy = Literal["deadline", "programs", "tokens"]
 """The limit of the request that ended a refinement before its strategy was through."""
@@ -86,12 +90,14 @@ class Sampling:
         max_tokens: a ceiling on the completion; the model's context may leave less room.
             None: the server's default.
         seed: 0 to 2**53 - 1; a request that names one repeats exactly. None: random.
+        logprobs: whether samples tell their log-likelihood.
     """
 
     temperature: float | None = None
     top_p: float = 0.95
     max_tokens: int | None = None
     seed: int | None = None
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Sample:
     Attributes:
         complete: whether the model came to its end by itself, and was not cut off.
         model_s: seconds from the request to the last byte.
+        log_likelihood: mean log-probability of its tokens, at most 0; None where it was not asked
+            for, or the upstream does not tell.
     """
 
     text: str
@@ -108,6 +116,7 @@ class Sample:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     model_s: float = 0.0
+    log_likelihood: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,8 @@ class Candidate:
         index: its place among the draws of its kind in this refinement, from 0.
         text: the CoT, or the program as it ran; empty when the model wrote none.
         execution: how the program ended; None for a CoT and for an empty program.
+        log_likelihood: mean log-probability of its tokens, where it was asked for.
+        score: what a critic made of it, 0 to 1, where one was asked.
     """
 
     kind: Task
@@ -127,6 +138,45 @@ class Candidate:
     execution: Execution | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    log_likelihood: float | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a strategy's way to its choice, for `include: ["trace"]`.
+
+    Attributes:
+        event: `vote`, the candidates grouped by answer; `posterior`, how probable each answer is
+            after so many programs; `score`, what a critic made of a candidate; `cancelled`, draws
+            that could no longer change the choice; `decided`, why the strategy stopped.
+        programs: how many programs had been weighed by then.
+        weights: by answer: votes, probabilities or scores. `null` stands for "none of these".
+        detail: in words.
+    """
+
+    event: Literal["vote", "posterior", "score", "cancelled", "decided"]
+    programs: int
+    weights: tuple[tuple[str | None, float], ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Who agreed with whom in one refinement, without any text: what trust is estimated from.
+
+    Answers are numbered; equal numbers are equal answers.
+
+    Attributes:
+        source: the name of the model that wrote the prior's CoT, or None.
+        prior: the number of the prior's answer; None without a prior.
+        programs: the number of each program's answer, of programs drawn in the same way; None for
+            one that came to no answer.
+    """
+
+    source: str | None
+    prior: int | None
+    programs: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +187,14 @@ class Choice:
         winner: the candidate that stands for `answer`; None when none does.
         answer: None when no candidate has one.
         confidence: how far the draws support `answer`, 0 to 1.
+        pattern: who agreed with whom, where the programs can tell about the source's quality.
     """
 
     decision: Decision
     answer: Answer | None
     confidence: float
     winner: Candidate | None = None
+    pattern: Pattern | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +217,14 @@ class Usage:
     """What one request spent, over all its draws.
 
     Attributes:
-        prompt_tokens: as the model's server counts them. A draw that was cancelled at the deadline
-            is counted as a draw; nobody reports its tokens.
+        prompt_tokens: as the model's server counts them, critics' questions included. A draw that
+            was cancelled is counted as a draw; nobody reports its tokens.
         cots: draws of CoTs that were started.
         programs: draws of programs that were started.
+        finished: draws, of both, that came to a text.
         failed: draws for which the model gave nothing usable.
+        cancelled: draws that were cut short because the choice was made or the deadline passed.
+            Every draw that was started finished, failed or was cancelled.
         executions: programs that ran; identical ones run once.
         model_s: seconds of model calls, added up; they overlap, so it can exceed `wall_s`.
         sandbox_s: seconds of executions, added up.
@@ -180,7 +235,9 @@ class Usage:
     completion_tokens: int = 0
     cots: int = 0
     programs: int = 0
+    finished: int = 0
     failed: int = 0
+    cancelled: int = 0
     executions: int = 0
     model_s: float = 0.0
     sandbox_s: float = 0.0
@@ -188,6 +245,19 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a critic makes of one candidate.
+
+    Attributes:
+        score: 0 to 1, higher is better.
+        usage: the tokens that it cost.
+    """
+
+    score: float
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +270,6 @@ class Refinement:
     candidates: tuple[Candidate, ...]
     usage: Usage
     stopped_by: StoppedBy | None = None
+    trace: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+    pattern: Pattern | None = None

@@ -78,12 +78,34 @@ class ModelUnavailableError(CapError):
     type = "upstream_error"
 
 
+class LogprobsUnavailableError(InvalidRequestError):
+    """The upstream does not tell log-probabilities, and what was asked for needs them."""
+
+    status = 400
+    code = "logprobs_unavailable"
+
+
+class CriticUnavailableError(CapError):
+    """The critic that a strategy asks for does not answer, or is not configured."""
+
+    status = 503
+    code = "critic_unavailable"
+    type = "upstream_error"
+
+
 class SandboxUnavailableError(CapError):
     """The sandbox, not a program, failed."""
 
     status = 503
     code = "sandbox_unavailable"
     type = "server_error"
+
+
+class StoreUnavailableError(CapError):
+    """The database does not answer. Requests are served from memory meanwhile."""
+
+    status = 503
+    code = "store_unavailable"
 
 
 class DeadlineError(CapError):

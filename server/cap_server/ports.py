@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from cap_server.domain import Answer, Execution, Limits, Prompt, Sample, Sampling
+from cap_server.domain import (
+    Answer,
+    Candidate,
+    Execution,
+    Judgement,
+    Limits,
+    Pattern,
+    Problem,
+    Prompt,
+    Sample,
+    Sampling,
+    Usage,
+)
 
 
 class Model(Protocol):
@@ -37,6 +49,65 @@ class Model(Protocol):
         Raises:
             ModelUnavailableError: why it would not.
             ModelResponseError: the upstream answers, but not as the API says, or lacks the model.
+        """
+        ...
+
+
+class Scorer(Protocol):
+    """A model that tells log-probabilities: what critics need of it."""
+
+    async def first_token(self, prompt: Prompt) -> tuple[Mapping[str, float], Usage]:
+        """The log-probabilities of the likeliest first tokens of a reply, by their text.
+
+        Raises:
+            LogprobsUnavailableError: the upstream does not tell them.
+            CapError: as for `Model.sample`.
+        """
+        ...
+
+    async def log_likelihood(self, prompt: Prompt, text: str) -> tuple[float, Usage]:
+        """The mean log-probability of the tokens of `text` as the reply to `prompt`.
+
+        Raises:
+            LogprobsUnavailableError: the upstream does not tell it.
+            CapError: as for `Model.sample`.
+        """
+        ...
+
+
+class Critic(Protocol):
+    async def judge(self, problem: Problem, candidate: Candidate) -> Judgement:
+        """Say how good `candidate` is, from 0 to 1.
+
+        Raises:
+            CriticUnavailableError: it cannot be asked now.
+            LogprobsUnavailableError: the upstream does not tell what it needs.
+        """
+        ...
+
+
+class PatternStore(Protocol):
+    """Keeps patterns of agreement across restarts, and shares them between replicas."""
+
+    async def append(self, patterns: Sequence[tuple[str, Pattern]]) -> None:
+        """Keep `patterns`, each with its tenant, in this order.
+
+        Raises:
+            StoreUnavailableError: it cannot now.
+        """
+        ...
+
+    async def others(self, *, after: int) -> tuple[int, Sequence[tuple[str, Pattern]]]:
+        """What this process did not append itself, oldest first, each with its tenant.
+
+        Args:
+            after: a mark from an earlier call, for what is new since; 0 for all.
+
+        Returns:
+            The mark to go on from, and the patterns.
+
+        Raises:
+            StoreUnavailableError: it cannot now.
         """
         ...
 

@@ -19,7 +19,9 @@ from cap_server.domain import (
 )
 from cap_server.errors import DeadlineError
 from cap_server.strategies import Strategy
-from cap_server.workbench import Tools, Workbench
+from cap_server.tools import Tools
+from cap_server.trust import NEWCOMERS, Estimates
+from cap_server.workbench import Workbench
 
 
 async def refine(
@@ -30,8 +32,18 @@ async def refine(
     sampling: Sampling,
     budget: Budget,
     limits: Limits,
+    trust: Estimates = NEWCOMERS,
 ) -> Refinement:
     """Refine `problem`'s prior by `strategy`.
+
+    Args:
+        problem: as the caller has it.
+        tools: what draws, runs and compares.
+        strategy: how draws are spent, and how one answer is chosen.
+        sampling: how texts are drawn.
+        budget: what may be spent.
+        limits: what one program may use.
+        trust: how good sources and model are believed to be.
 
     Raises:
         DeadlineError: the deadline passed, and there is neither an answer nor a prior to return.
@@ -39,9 +51,13 @@ async def refine(
     """
     started = time.perf_counter()
     deadline = asyncio.get_running_loop().time() + budget.deadline_s
-    bench = Workbench(tools, sampling=sampling, budget=budget, limits=limits, deadline=deadline)
+    bench = Workbench(
+        tools, sampling=sampling, budget=budget, limits=limits, deadline=deadline, trust=trust
+    )
     problem = await _read(problem, bench)
     choice = await strategy.refine(problem, bench)
+    if bench.failures and not any(each.kind == "program" for each in bench.candidates):
+        raise bench.failures[0]
     if bench.stopped_by == "deadline" and choice.answer is None:
         raise DeadlineError(
             f"No answer was found within the deadline of {budget.deadline_s:g} s.",
@@ -73,4 +89,7 @@ def _refinement(problem: Problem, choice: Choice, bench: Workbench, *, wall_s: f
         candidates=tuple(bench.candidates),
         usage=bench.usage + Usage(wall_s=wall_s),
         stopped_by=bench.stopped_by,
+        trace=tuple(bench.trace),
+        warnings=tuple(dict.fromkeys(bench.warnings)),
+        pattern=choice.pattern,
     )

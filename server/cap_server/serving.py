@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import AnyHttpUrl
 
-from cap_server.app import create_app, open_tools
+from cap_server.app import create_app, open_store, open_tools
 from cap_server.engine import Engine, EngineOptions
 from cap_server.settings import Settings
 
@@ -47,7 +47,7 @@ async def serve(settings: Settings, *, started: Callable[[], None]) -> None:
     async with _signals() as stopped:
         with _bound(settings.host, settings.port) as listener:
             async with open_tools(settings) as tools:
-                app = create_app(settings, tools=nullcontext(tools))
+                app = create_app(settings, tools=nullcontext(tools), store=open_store(settings))
                 await _serve(app, listener, started=started, until=[stopped.wait])
 
 
@@ -74,7 +74,7 @@ async def up(
                 ready = engine.ready(timeout_s=settings.engine_timeout_s, progress=progress)
                 if not await _unless(stopped, ready):
                     return
-                app = create_app(served, tools=nullcontext(tools))
+                app = create_app(served, tools=nullcontext(tools), store=open_store(served))
                 await _serve(app, listener, started=started, until=[stopped.wait, engine.wait])
                 if not stopped.is_set():
                     raise engine.died()

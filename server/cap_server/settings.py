@@ -7,8 +7,17 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from cap_server.prompts import PromptFormatName
 
@@ -58,6 +67,27 @@ class Settings(BaseSettings):
         None, min_length=1, description="The model that writes CoTs for questions without one."
     )
     cot_model_api_key: SecretStr | None = Field(None, description="Sent to CAP_COT_MODEL_URL.")
+    model_reliability: float = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        description="How often the right answer is within the CaP model's reach, before it is "
+        "learned from traffic; lower it for a weak model, so that it overrules less.",
+    )
+    reward_model_url: AnyHttpUrl | None = Field(
+        None, description="Root of the vLLM pooling API that serves the critic `reward_model`."
+    )
+    reward_model: str | None = Field(
+        None, min_length=1, description="The reward model, as its server names it."
+    )
+    reward_model_api_key: SecretStr | None = Field(
+        None, description="Sent to CAP_REWARD_MODEL_URL."
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Where trust in sources is kept, as SQLAlchemy takes it: `sqlite:///FILE` or "
+        "`postgresql+psycopg://…`; unset: a file in CAP_STATE_DIR.",
+    )
     max_tokens: int = Field(
         512, ge=16, le=32_768, description="Completion tokens of a draw whose request names none."
     )
@@ -106,7 +136,7 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         default_factory=lambda: _beside_the_environment(".state"),
-        description="Where `cap up` keeps vLLM's log and compile cache.",
+        description="Where the server keeps its database, and `cap up` vLLM's log and cache.",
     )
 
     @model_validator(mode="after")
@@ -114,6 +144,28 @@ class Settings(BaseSettings):
         if self.cot_model is None and self.cot_model_url is not None:
             raise ValueError("CAP_COT_MODEL_URL is set, but CAP_COT_MODEL does not name the model")
         return self
+
+    @model_validator(mode="after")
+    def _reward_model_is_whole(self) -> Settings:
+        if (self.reward_model is None) is not (self.reward_model_url is None):
+            raise ValueError("CAP_REWARD_MODEL_URL and CAP_REWARD_MODEL go together")
+        return self
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                make_url(value.get_secret_value())
+            except ArgumentError:
+                raise ValueError("expected a URL such as sqlite:////var/lib/cap/trust.db") from None
+        return value
+
+    def database(self) -> str:
+        """The URL of the database, with its secrets."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.state_dir.absolute() / 'trust.db'}"
 
     def accepted_keys(self) -> tuple[str, ...]:
         """The keys that clients may send; empty when the server is open to all."""

@@ -1,6 +1,6 @@
 """Where one request's candidates are made: draws from the models, runs in the sandbox, all counted.
 
-Strategies see nothing else. A wave of draws runs at once, a program runs the moment its text is
+Strategies see nothing else. Draws of a wave run at once, a program runs the moment its text is
 complete, and every limit of the request holds here: its budget, its deadline, its seed.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -19,41 +20,32 @@ from cap_server.domain import (
     Answer,
     Budget,
     Candidate,
+    CriticName,
     Execution,
     Limits,
+    Prior,
     Problem,
     Prompt,
     Sample,
     Sampling,
+    Step,
     StoppedBy,
     Task,
     Usage,
 )
+from cap_server.drawing import Draw, Drawing
 from cap_server.errors import CapError
-from cap_server.ports import Equality, Model, Sandbox
-from cap_server.prompts import PromptFormat, cot_prompt
+from cap_server.judging import judged
+from cap_server.ports import Model
+from cap_server.prompts import cot_prompt
 from cap_server.tokens import TokenBudget
+from cap_server.tools import Tools
+from cap_server.trust import NEWCOMERS, Estimates
 
 T = TypeVar("T")
 
 SEVERAL_DRAWS_TEMPERATURE = 0.7
 """Draws must differ for a vote to mean anything; one draw alone is best at its most likely text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What every request works with. `cot_model` is None where CoTs are not written here.
-
-    Attributes:
-        max_tokens: the ceiling of a draw whose request names none.
-    """
-
-    model: Model
-    prompt_format: PromptFormat
-    sandbox: Sandbox
-    equality: Equality
-    cot_model: Model | None = None
-    max_tokens: int = 512
 
 
 class Workbench:
@@ -63,9 +55,13 @@ class Workbench:
         candidates: all that was drawn so far, in the order in which it was completed.
         usage: what was spent so far.
         stopped_by: the limit that kept a draw from being made or finished, if one did.
+        trace: what the strategy noted on its way.
+        warnings: what did not go as the request asked, for the client to read.
+        failures: why draws failed, in order.
+        trust: how good the sources and the model are believed to be.
 
     Args:
-        deadline: when waves end, on `asyncio`'s loop clock.
+        deadline: when draws end, on `asyncio`'s loop clock.
     """
 
     def __init__(
@@ -76,48 +72,75 @@ class Workbench:
         budget: Budget,
         limits: Limits,
         deadline: float,
+        trust: Estimates = NEWCOMERS,
     ) -> None:
         self.candidates: list[Candidate] = []
         self.usage = Usage()
         self.stopped_by: StoppedBy | None = None
+        self.trace: list[Step] = []
+        self.warnings: list[str] = []
+        self.failures: list[CapError] = []
+        self.trust = trust
         self._tools = tools
         self._sampling = sampling
         self._budget = budget
         self._limits = limits
         self._deadline = deadline
         self._tokens = TokenBudget(budget.tokens)
-        self._failures: list[CapError] = []
         self._next_draw: dict[Task, int] = {"cot": 0, "program": 0}
         self._executions: dict[str, Execution] = {}
         self._running: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def programs(self, problem: Problem, *, n: int) -> tuple[Candidate, ...]:
-        """Draw `n` programs for `problem`, at once, and run each as soon as it is complete.
+    def drawing(
+        self, problem: Problem, *, n: int, several: bool | None = None, logprobs: bool = False
+    ) -> Drawing:
+        """Start drawing `n` programs for `problem`, each run as soon as it is complete.
+
+        Args:
+            problem: what they are for.
+            n: how many; fewer are drawn when the budget has no room (`stopped_by` says so).
+            several: whether they are some of many that must differ; None: where `n` is above 1.
+            logprobs: whether candidates tell their log-likelihood.
+        """
+        sampling = self._resolved(n > 1 if several is None else several, logprobs=logprobs)
+        return self._started(problem, n, partial(self._draw_of_program, sampling=sampling))
+
+    def drawing_cots(
+        self, problem: Problem, *, n: int, several: bool | None = None, logprobs: bool = False
+    ) -> Drawing:
+        """Start drawing `n` CoTs, as `drawing` does; none where no model writes them."""
+        sampling = self._resolved(n > 1 if several is None else several, logprobs=logprobs)
+        return self._started(problem, n, partial(self._draw_of_cot, sampling=sampling))
+
+    async def programs(
+        self, problem: Problem, *, n: int, logprobs: bool = False
+    ) -> tuple[Candidate, ...]:
+        """Draw `n` programs for `problem` and wait for them all.
 
         Returns:
             In the order of their draws; fewer than `n` when a limit of the request came first
-            (`stopped_by` says which) or when some draws failed.
+            (`stopped_by` says which) or when some draws failed (`failures`).
 
         Raises:
-            CapError: every draw failed; the first failure.
             SandboxUnavailableError: the sandbox failed.
         """
-        prompt = self._tools.prompt_format.program_prompt(problem)
-        if self._budget.programs is not None and n > (
-            left := self._budget.programs - self.usage.programs
-        ):
-            n, self.stopped_by = left, "programs"
-        return await self._wave(self._tools.model, prompt, n=n, read=self._program)
+        async with self.drawing(problem, n=n, logprobs=logprobs) as drawing:
+            return tuple([candidate async for candidate in drawing])
 
-    async def cots(self, problem: Problem, *, n: int) -> tuple[Candidate, ...]:
-        """Draw `n` CoTs for `problem`, at once; none where no model writes CoTs.
+    async def cots(
+        self, problem: Problem, *, n: int, logprobs: bool = False
+    ) -> tuple[Candidate, ...]:
+        """Draw `n` CoTs for `problem` and wait for them all, as `programs` does."""
+        async with self.drawing_cots(problem, n=n, logprobs=logprobs) as drawing:
+            return tuple([candidate async for candidate in drawing])
 
-        Raises:
-            CapError: every draw failed; the first failure.
-        """
-        if self._tools.cot_model is None:
-            return ()
-        return await self._wave(self._tools.cot_model, cot_prompt(problem), n=n, read=self._cot)
+    async def revision(self, problem: Problem, *, of: Candidate) -> Candidate | None:
+        """Draw a program in the light of what became of `of`; None where it cannot be had."""
+        prompt = partial(self._tools.prompt_format.revision_prompt, program=of)
+        sampling = self._resolved(several=False)
+        draw = partial(self._draw_of_program, sampling=sampling, prompt=prompt)
+        async with self._started(problem, 1, draw) as drawing:
+            return next(iter([candidate async for candidate in drawing]), None)
 
     async def with_cot(self, problem: Problem) -> Problem:
         """`problem` with a CoT: its own, or one drawn for it where a model writes CoTs.
@@ -127,11 +150,38 @@ class Workbench:
         """
         if problem.prior.cot is not None or problem.prior.answer is not None:
             return problem
-        try:
-            drawn = await self.cots(problem, n=1)
-        except CapError:
+        drawn = await self.cots(problem, n=1)
+        if not drawn or self._tools.cot_model is None:
             return problem
-        return problem.given(drawn[0].text) if drawn else problem
+        prior = Prior(drawn[0].text, drawn[0].answer, self._tools.cot_model.name)
+        return replace(problem, prior=prior)
+
+    async def judged(
+        self,
+        candidates: Sequence[Candidate],
+        problem: Problem,
+        *,
+        critic: CriticName,
+        required: bool,
+    ) -> tuple[Candidate, ...]:
+        """`candidates` with the scores that `critic` gives them.
+
+        A critic that cannot be asked leaves them without scores and a warning.
+
+        Raises:
+            CriticUnavailableError: it cannot be asked, and it is `required`.
+            LogprobsUnavailableError: the upstream does not tell what the critic needs.
+        """
+        working = judged(candidates, problem, name=critic, critic=self._tools.critics.get(critic))
+        scored, usage, warning = await self._in_time(working) or (tuple(candidates), Usage(), None)
+        self.usage += usage
+        if warning is not None:
+            if required:
+                raise warning
+            self.warnings.append(f"{warning.message} The vote decided instead.")
+        by_draw = {(each.kind, each.index): each for each in scored}
+        self.candidates = [by_draw.get((each.kind, each.index), each) for each in self.candidates]
+        return scored
 
     async def same(self, a: Answer, b: Answer) -> bool:
         """Whether two answers mean the same; if the deadline comes first, they do not."""
@@ -143,40 +193,56 @@ class Workbench:
             return answer
         return await self._in_time(self._tools.equality.option(answer, problem.choices))
 
-    async def _wave(
-        self, model: Model, prompt: Prompt, *, n: int, read: Read
-    ) -> tuple[Candidate, ...]:
-        first = self._next_draw[prompt.task]
-        self._next_draw[prompt.task] += n
-        before, failed_before = len(self.candidates), len(self._failures)
-        sampling = self._resolved(n)
-        try:
-            async with asyncio.timeout_at(self._deadline), asyncio.TaskGroup() as group:
-                for draw in range(first, first + n):
-                    group.create_task(self._draw(model, prompt, sampling, draw=draw, read=read))
-        except TimeoutError:
-            self.stopped_by = "deadline"
-        except BaseExceptionGroup as group_error:
-            raise _only_ours(group_error) from None
-        made = self.candidates[before:]
-        if not made and len(self._failures) > failed_before:
-            raise self._failures[failed_before]
-        return tuple(sorted(made, key=lambda candidate: candidate.index))
+    def _started(self, problem: Problem, n: int, draw: Callable[[Problem], Draw | None]) -> Drawing:
+        drawing = Drawing(draw, deadline=self._deadline, overdue=self._overdue)
+        for _ in range(n):
+            if not drawing.add(problem):
+                break
+        return drawing
+
+    def _overdue(self) -> None:
+        self.stopped_by = "deadline"
+
+    def _draw_of_program(
+        self,
+        problem: Problem,
+        *,
+        sampling: Sampling,
+        prompt: Callable[[Problem], Prompt] | None = None,
+    ) -> Draw | None:
+        draw = self._next_draw["program"]
+        if self._budget.programs is not None and draw >= self._budget.programs:
+            self.stopped_by = "programs"
+            return None
+        self._next_draw["program"] += 1
+        asked = (prompt or self._tools.prompt_format.program_prompt)(problem)
+        return self._draw(self._tools.model, asked, sampling, draw=draw, read=self._program)
+
+    def _draw_of_cot(self, problem: Problem, *, sampling: Sampling) -> Draw | None:
+        if self._tools.cot_model is None:
+            return None
+        draw = self._next_draw["cot"]
+        self._next_draw["cot"] += 1
+        model, prompt = self._tools.cot_model, cot_prompt(problem)
+        return self._draw(model, prompt, sampling, draw=draw, read=self._cot)
 
     async def _draw(
         self, model: Model, prompt: Prompt, sampling: Sampling, *, draw: int, read: Read
-    ) -> None:
+    ) -> Candidate | None:
         granted = await self._tokens.reserve(sampling.max_tokens or self._tools.max_tokens)
         if not granted:
             self.stopped_by = "tokens"
-            return
+            return None
         self._count(prompt.task)
         seeded = replace(
             sampling, max_tokens=granted, seed=_seed_of(sampling.seed, prompt.task, draw)
         )
         sample = await self._sample(model, prompt, seeded, draw=draw)
-        if sample is not None:
-            self.candidates.append(await read(sample, draw, prompt.problem))
+        if sample is None:
+            return None
+        candidate = await read(sample, draw, prompt.problem)
+        self.candidates.append(candidate)
+        return candidate
 
     async def _sample(
         self, model: Model, prompt: Prompt, sampling: Sampling, *, draw: int
@@ -185,12 +251,17 @@ class Workbench:
         try:
             sample = await model.sample(prompt, sampling=sampling, draw=draw)
             spent = sample.completion_tokens
-            self.usage += Usage(sample.prompt_tokens, sample.completion_tokens)
+            self.usage += Usage(sample.prompt_tokens, sample.completion_tokens, finished=1)
             return sample
         except CapError as failure:
-            self._failures.append(failure)
+            self.failures.append(failure)
             self.usage += Usage(failed=1)
             return None
+        except asyncio.CancelledError:
+            # Nobody reports what it spent: all that it might have counts as spent.
+            spent = granted
+            self.usage += Usage(cancelled=1)
+            raise
         finally:
             self.usage += Usage(model_s=time.perf_counter() - started)
             await self._tokens.settle(granted, spent=spent)
@@ -200,21 +271,18 @@ class Workbench:
         execution = await self._execute(text) if text else None
         found = answers.from_value(execution.value) if execution and execution.value else None
         answer = await self.option(found, problem) if found else None
-        return Candidate(
-            "program", draw, text, answer, execution, sample.prompt_tokens, sample.completion_tokens
-        )
+        return _candidate("program", draw, text, answer, execution, sample)
 
     async def _cot(self, sample: Sample, draw: int, problem: Problem) -> Candidate:
         found = answers.extract(sample.text, choices=problem.choices) if sample.complete else None
         answer = await self.option(found, problem) if found else None
-        spent = (sample.prompt_tokens, sample.completion_tokens)
-        return Candidate("cot", draw, sample.text, answer, None, *spent)
+        return _candidate("cot", draw, sample.text, answer, None, sample)
 
-    async def _in_time(self, comparing: Coroutine[None, None, T]) -> T | None:
+    async def _in_time(self, working: Coroutine[None, None, T]) -> T | None:
         # Formulas can take seconds to compare; most answers take no time, and then none is lost.
         try:
             async with asyncio.timeout_at(self._deadline):
-                return await comparing
+                return await working
         except TimeoutError:
             self.stopped_by = "deadline"
             return None
@@ -228,16 +296,29 @@ class Workbench:
                 self.usage += Usage(executions=1, sandbox_s=execution.wall_s)
             return self._executions[program]
 
-    def _resolved(self, n: int) -> Sampling:
-        if self._sampling.temperature is not None:
-            return self._sampling
-        return replace(self._sampling, temperature=SEVERAL_DRAWS_TEMPERATURE if n > 1 else 0.0)
+    def _resolved(self, several: bool, *, logprobs: bool = False) -> Sampling:
+        temperature = self._sampling.temperature
+        if temperature is None:
+            temperature = SEVERAL_DRAWS_TEMPERATURE if several else 0.0
+        return replace(self._sampling, temperature=temperature, logprobs=logprobs)
 
     def _count(self, task: Task) -> None:
         self.usage += Usage(programs=1) if task == "program" else Usage(cots=1)
 
 
 Read = Callable[[Sample, int, Problem], Awaitable[Candidate]]
+
+
+def _candidate(
+    kind: Task,
+    draw: int,
+    text: str,
+    answer: Answer | None,
+    execution: Execution | None,
+    sample: Sample,
+) -> Candidate:
+    tokens = (sample.prompt_tokens, sample.completion_tokens)
+    return Candidate(kind, draw, text, answer, execution, *tokens, sample.log_likelihood)
 
 
 def _seed_of(seed: int | None, task: Task, draw: int) -> int | None:
@@ -250,12 +331,3 @@ def _seed_of(seed: int | None, task: Task, draw: int) -> int | None:
         return None
     digest = blake2b(f"{seed}/{task}/{draw}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def _only_ours(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first of our own errors in `group`; all of it where it holds a fault of the code."""
-    failure: BaseException = group
-    if group.split(CapError)[1] is None:
-        while isinstance(failure, BaseExceptionGroup):
-            failure = failure.exceptions[0]
-    return failure

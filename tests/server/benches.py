@@ -23,7 +23,8 @@ from cap_server.prompts import PROMPT_FORMATS
 from cap_server.refiner import refine
 from cap_server.strategies import Strategy
 from cap_server.testing import FakeSandbox, ScriptedModel
-from cap_server.workbench import Tools, Workbench
+from cap_server.tools import Tools
+from cap_server.workbench import Workbench
 
 PROBLEM = Problem("What is 6 times 3?", prior=Prior(cot="6 * 3 = 26. The answer is 26."))
 

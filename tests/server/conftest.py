@@ -20,7 +20,7 @@ import uvicorn
 from cap_server.app import create_app
 from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedModel
-from cap_server.workbench import Tools
+from cap_server.tools import Tools
 from tests.server.benches import tools
 
 Opened = AbstractAsyncContextManager[httpx.AsyncClient]

@@ -7,6 +7,7 @@ moment it is complete, and cancelled alone; vLLM ends a generation when its conn
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -17,11 +18,18 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from cap_server.adapters.upstream import MODEL_DOWN, fault_of
-from cap_server.domain import Prompt, Sample, Sampling
-from cap_server.errors import ModelResponseError, ModelUnavailableError, PromptTooLongError
+from cap_server.domain import Message, Prompt, Sample, Sampling, Usage
+from cap_server.errors import (
+    LogprobsUnavailableError,
+    ModelResponseError,
+    ModelUnavailableError,
+    PromptTooLongError,
+)
 
 _TRIES = 3
 _BACKOFF_S = 0.1
+_MOST_TOP = 20  # what OpenAI's API and vLLM's defaults allow
+_LEAST_LOGPROB = -100.0
 
 _log = structlog.get_logger(__name__)
 
@@ -30,9 +38,23 @@ class _Message(BaseModel):
     content: str | None = None
 
 
+class _Token(BaseModel):
+    token: str
+    logprob: float
+
+
+class _Position(_Token):
+    top_logprobs: list[_Token] = []
+
+
+class _Logprobs(BaseModel):
+    content: list[_Position] | None = None
+
+
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Usage(BaseModel):
@@ -40,9 +62,14 @@ class _Usage(BaseModel):
     completion_tokens: int = 0
 
 
+class _PromptToken(BaseModel):
+    logprob: float
+
+
 class _Completion(BaseModel):
     choices: list[_Choice]
     usage: _Usage | None = None
+    prompt_logprobs: list[dict[str, _PromptToken] | None] | None = None
 
 
 class _Model(BaseModel):
@@ -101,6 +128,37 @@ class VLLMModel:
             response = await self._send("POST", "/chat/completions", body)
         return _sample(response, model_s=time.perf_counter() - started)
 
+    async def first_token(self, prompt: Prompt) -> tuple[Mapping[str, float], Usage]:
+        """See `Scorer.first_token`."""
+        body = _asking(self._name, prompt.messages) | {"logprobs": True, "top_logprobs": _MOST_TOP}
+        completion = _completion(await self._send("POST", "/chat/completions", body))
+        logprobs = completion.choices[0].logprobs
+        if logprobs is None or not logprobs.content:
+            raise LogprobsUnavailableError("The model's server does not tell log-probabilities.")
+        first = logprobs.content[0]
+        tokens = {each.token: _finite(each.logprob) for each in (*first.top_logprobs, first)}
+        return tokens, _cost(completion)
+
+    async def log_likelihood(self, prompt: Prompt, text: str) -> tuple[float, Usage]:
+        """See `Scorer.log_likelihood`. Two calls: one only counts the tokens before the reply."""
+        before = _completion(
+            await self._send("POST", "/chat/completions", _asking(self._name, prompt.messages))
+        )
+        body = _asking(self._name, (*prompt.messages, Message("assistant", text))) | {
+            "prompt_logprobs": 0,
+            "add_generation_prompt": False,
+            "continue_final_message": True,
+        }
+        whole = _completion(await self._send("POST", "/chat/completions", body))
+        skipped = before.usage.prompt_tokens if before.usage else 0
+        told = [each for each in (whole.prompt_logprobs or [])[skipped:] if each]
+        if not told or not skipped:
+            raise LogprobsUnavailableError(
+                "The model's server does not tell the log-probabilities of a prompt; vLLM does."
+            )
+        logprobs = [_finite(next(iter(each.values())).logprob) for each in told]
+        return sum(logprobs) / len(logprobs), _cost(before) + _cost(whole)
+
     async def check(self) -> None:
         response = await self._send("GET", "/models", None)
         try:
@@ -144,11 +202,22 @@ def _body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         "max_tokens": sampling.max_tokens,
         "seed": sampling.seed,
         "stop": list(prompt.stop) or None,
+        "logprobs": sampling.logprobs or None,
     }
     return {field: value for field, value in body.items() if value is not None}
 
 
-def _sample(response: httpx.Response, *, model_s: float) -> Sample:
+def _asking(model: str, messages: tuple[Message, ...]) -> dict[str, Any]:
+    """A request for the likeliest next token."""
+    return {
+        "model": model,
+        "messages": [{"role": m.role, "content": m.content} for m in messages],
+        "temperature": 0,
+        "max_tokens": 1,
+    }
+
+
+def _completion(response: httpx.Response) -> _Completion:
     try:
         completion = _Completion.model_validate_json(response.content)
     except ValidationError as error:
@@ -158,6 +227,28 @@ def _sample(response: httpx.Response, *, model_s: float) -> Sample:
         ) from error
     if not completion.choices:
         raise ModelResponseError("The model's server answered without a completion.")
+    return completion
+
+
+def _cost(completion: _Completion) -> Usage:
+    usage = completion.usage or _Usage()
+    return Usage(usage.prompt_tokens, usage.completion_tokens)
+
+
+def _finite(logprob: float) -> float:
+    """Servers send NaN for what they could not compute: as good as impossible."""
+    return _LEAST_LOGPROB if math.isnan(logprob) else min(0.0, max(_LEAST_LOGPROB, logprob))
+
+
+def _log_likelihood(choice: _Choice) -> float | None:
+    if choice.logprobs is None or not choice.logprobs.content:
+        return None
+    logprobs = [_finite(each.logprob) for each in choice.logprobs.content]
+    return sum(logprobs) / len(logprobs)
+
+
+def _sample(response: httpx.Response, *, model_s: float) -> Sample:
+    completion = _completion(response)
     choice, usage = completion.choices[0], completion.usage or _Usage()
     return Sample(
         text=choice.message.content or "",
@@ -165,4 +256,5 @@ def _sample(response: httpx.Response, *, model_s: float) -> Sample:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         model_s=model_s,
+        log_likelihood=_log_likelihood(choice),
     )

@@ -1,5 +1,11 @@
 """The HTTP side. Routes translate between wire models and the domain, and nothing else."""
 
-from cap_server.api import execute, operations, refine, strategies
+from cap_server.api import execute, operations, refine, sources, strategies
 
-routers = (refine.router, execute.router, strategies.router, operations.router)
+routers = (
+    refine.router,
+    execute.router,
+    strategies.router,
+    sources.router,
+    operations.router,
+)

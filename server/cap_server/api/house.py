@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,13 +12,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cap_server.errors import UnauthorizedError
 from cap_server.settings import Settings
-from cap_server.workbench import Tools
+from cap_server.tools import Tools
+from cap_server.trust import Ledger
 
 
 @dataclass(frozen=True, slots=True)
 class House:
     settings: Settings
     tools: Tools
+    ledger: Ledger
 
 
 def _house(request: Request) -> House:
@@ -33,8 +36,11 @@ _bearer = HTTPBearer(auto_error=False, description="One of CAP_API_KEYS, where t
 
 def authorized(
     house: InHouse, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
+) -> str:
     """Let a request pass that carries an accepted key, or any where none is set.
+
+    Returns:
+        The tenant: who shares what is learned of sources. It is a hash of the key.
 
     Raises:
         UnauthorizedError: it carries none, or another.
@@ -47,3 +53,7 @@ def authorized(
         raise UnauthorizedError(
             "Send one of this server's API keys as 'Authorization: Bearer KEY'."
         )
+    return hashlib.blake2b(key, digest_size=16).hexdigest() if accepted else "all"
+
+
+Tenant = Annotated[str, Depends(authorized)]

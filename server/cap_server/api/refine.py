@@ -13,11 +13,11 @@ from pydantic import BaseModel, Field, field_validator
 from cap_server import domain
 from cap_server.api.errors import POSTING, documented
 from cap_server.api.gone import unless_gone
-from cap_server.api.house import InHouse, authorized
+from cap_server.api.house import InHouse, Tenant, authorized
 from cap_server.api.strategies import StrategyIn, default_strategy
 from cap_server.api.wire import ExecutionOut, LimitsIn, Text
 from cap_server.api.wire import Request as WireRequest
-from cap_server.domain import Answer, Candidate, Decision, Prior, Problem, StoppedBy
+from cap_server.domain import Answer, Candidate, Decision, Prior, Problem, Step, StoppedBy
 from cap_server.refiner import refine
 from cap_server.whole import ALSO_AS_FLOAT
 
@@ -74,8 +74,10 @@ class RefineIn(WireRequest):
     sampling: SamplingIn = Field(default_factory=SamplingIn)
     budget: BudgetIn = Field(default_factory=BudgetIn)
     limits: LimitsIn = Field(default_factory=LimitsIn)
-    include: list[Literal["candidates"]] = Field(
-        default_factory=list, max_length=8, description="What to return beyond the answer."
+    include: list[Literal["candidates", "trace"]] = Field(
+        default_factory=list,
+        max_length=8,
+        description="What to return beyond the answer: every draw; how the choice came about.",
     )
     stream: bool = Field(
         False,
@@ -104,6 +106,10 @@ class CandidateOut(BaseModel):
     execution: ExecutionOut | None
     prompt_tokens: int
     completion_tokens: int
+    log_likelihood: float | None = Field(
+        description="Mean log-probability of its tokens, where a critic needed it."
+    )
+    score: float | None = Field(description="A critic's, 0 to 1, where one was asked.")
 
     @classmethod
     def of(cls, candidate: Candidate) -> CandidateOut:
@@ -115,7 +121,26 @@ class CandidateOut(BaseModel):
             execution=ExecutionOut.of(candidate.execution) if candidate.execution else None,
             prompt_tokens=candidate.prompt_tokens,
             completion_tokens=candidate.completion_tokens,
+            log_likelihood=candidate.log_likelihood,
+            score=candidate.score,
         )
+
+
+class WeightOut(BaseModel):
+    answer: str | None = Field(description="null: none of those that were given.")
+    weight: float
+
+
+class StepOut(BaseModel):
+    event: Literal["vote", "posterior", "score", "cancelled", "decided"]
+    programs: int = Field(description="How many programs had been weighed by then.")
+    weights: list[WeightOut] = Field(description="Votes, probabilities or scores, by `event`.")
+    detail: str
+
+    @classmethod
+    def of(cls, step: Step) -> StepOut:
+        weights = [WeightOut(answer=answer, weight=weight) for answer, weight in step.weights]
+        return cls(event=step.event, programs=step.programs, weights=weights, detail=step.detail)
 
 
 class RefinementOut(BaseModel):
@@ -131,6 +156,8 @@ class RefinementOut(BaseModel):
     execution: ExecutionOut | None = Field(description="What became of `program` here.")
     strategy: StrategyIn = Field(description="With all its parameters.")
     candidates: list[CandidateOut] | None = Field(description="Where `include` asks for them.")
+    trace: list[StepOut] | None = Field(description="Where `include` asks for it.")
+    warnings: list[str] = Field(description="What could not be done as the request asked.")
     usage: domain.Usage
     stopped_by: StoppedBy | None = Field(
         description="The limit that ended the refinement before its strategy was through."
@@ -138,7 +165,9 @@ class RefinementOut(BaseModel):
 
 
 @router.post("/refine", responses=documented(*POSTING, 502, 503, 504))
-async def refine_(body: RefineIn, house: InHouse, request: Request) -> RefinementOut:
+async def refine_(
+    body: RefineIn, house: InHouse, tenant: Tenant, request: Request
+) -> RefinementOut:
     """Refine the answer to a question by programs that work it out."""
     budget = domain.Budget(**body.budget.model_dump())
     refinement = await unless_gone(
@@ -150,8 +179,11 @@ async def refine_(body: RefineIn, house: InHouse, request: Request) -> Refinemen
             sampling=domain.Sampling(**body.sampling.model_dump()),
             budget=budget,
             limits=body.limits.to_domain(),
+            trust=house.ledger.estimates(tenant),
         ),
     )
+    if refinement.pattern is not None:
+        house.ledger.record(tenant, refinement.pattern)
     return _refinement(refinement, body, model=house.tools.model.name)
 
 
@@ -172,6 +204,8 @@ def _refinement(refinement: domain.Refinement, body: RefineIn, *, model: str) ->
         candidates=[CandidateOut.of(each) for each in ordered]
         if "candidates" in body.include
         else None,
+        trace=[StepOut.of(each) for each in refinement.trace] if "trace" in body.include else None,
+        warnings=list(refinement.warnings),
         usage=_rounded(refinement.usage),
         stopped_by=refinement.stopped_by,
     )

@@ -6,10 +6,10 @@ from typing import Literal
 
 from cap_server.prompts.cot import cot_prompt
 from cap_server.prompts.few_shot import FewShot
-from cap_server.prompts.format import PromptFormat
+from cap_server.prompts.format import PromptFormat, with_choices
 from cap_server.prompts.trained import Trained
 
-__all__ = ["PROMPT_FORMATS", "PromptFormat", "PromptFormatName", "cot_prompt"]
+__all__ = ["PROMPT_FORMATS", "PromptFormat", "PromptFormatName", "cot_prompt", "with_choices"]
 
 PromptFormatName = Literal["trained", "few_shot"]
 

@@ -7,6 +7,14 @@ from cap_server.prompts.examples import Example
 QUESTION = "题目："
 SOLUTION = "待检查的解答（可能有错）："
 
+RESULT = "它的结果："
+REVISE = (
+    "你的程序运行的结果是：{outcome}\n"
+    "如果程序正确，只回复 DONE；否则只回复一个改正后的 Python 代码块。"
+)
+JUDGE = "你来判断解答。请自己先想出答案，再判断解答的结果是否正确。只回复一个词：Yes 或 No。"
+CORRECT = "结果正确吗？Yes 还是 No？"
+
 INSTRUCTION = """\
 你用 Python 程序来检查解答。请阅读题目；如果给出了解答，也请阅读，但不要相信它。\
 请写一个简短的程序，从题目给出的条件出发求出答案，并把结果放进名为 `answer` 的变量。

@@ -7,6 +7,18 @@ from cap_server.prompts.examples import Example
 QUESTION = "Question: "
 SOLUTION = "Proposed solution (it may be wrong): "
 
+RESULT = "Its result: "
+REVISE = (
+    "Your program ended with: {outcome}\n"
+    "If it is right, reply DONE. Otherwise reply with one corrected Python code block and nothing "
+    "else."
+)
+JUDGE = (
+    "You judge solutions of problems. Work the problem out for yourself, then say whether the "
+    "solution comes to the right result. Reply with one word: Yes or No."
+)
+CORRECT = "Is the result right? Yes or No?"
+
 INSTRUCTION = """\
 You check solutions by writing Python programs. Read the question, and the proposed solution if \
 there is one; do not trust it. Write one short program that works the answer out from the facts of \

@@ -8,8 +8,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Choice, Problem
-from cap_server.strategies.parameters import Overrule, Programs
-from cap_server.strategies.vote import vote
+from cap_server.strategies.parameters import CriticRequired, Overrule, Programs, Weights
+from cap_server.strategies.vote import vote, weighted_vote
 from cap_server.workbench import Workbench
 
 
@@ -21,13 +21,28 @@ class Majority:
         "of them agree."
     )
     when: ClassVar[str] = (
-        "A good default: a disagreement among programs keeps the prior instead of breaking it."
+        "You want a fixed number of programs and a plain rule: a disagreement among programs keeps "
+        "the prior instead of breaking it."
     )
 
     name: Literal["majority"] = "majority"
     programs: Programs = 8
     overrule: Overrule = 0.75
+    weights: Weights = None
+    critic_required: CriticRequired = False
 
     async def refine(self, problem: Problem, bench: Workbench) -> Choice:
-        programs = await bench.programs(await bench.with_cot(problem), n=self.programs)
-        return await vote(programs, problem.prior.answer, bench=bench, overrule=self.overrule)
+        given = await bench.with_cot(problem)
+        if self.weights is None:
+            async with bench.drawing(given, n=self.programs) as drawing:
+                return await vote(drawing, problem, bench=bench, overrule=self.overrule)
+        likely = self.weights == "likelihood"
+        candidates = await bench.programs(given, n=self.programs, logprobs=likely)
+        return await weighted_vote(
+            candidates,
+            problem,
+            bench=bench,
+            overrule=self.overrule,
+            critic=self.weights,
+            required=self.critic_required,
+        )

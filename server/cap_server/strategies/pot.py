@@ -26,5 +26,5 @@ class Pot:
     overrule: Overrule = 0.75
 
     async def refine(self, problem: Problem, bench: Workbench) -> Choice:
-        programs = await bench.programs(problem.without_prior(), n=self.programs)
-        return await vote(programs, problem.prior.answer, bench=bench, overrule=self.overrule)
+        async with bench.drawing(problem.without_prior(), n=self.programs) as drawing:
+            return await vote(drawing, problem, bench=bench, overrule=self.overrule)

@@ -23,5 +23,5 @@ class Single:
     name: Literal["single"] = "single"
 
     async def refine(self, problem: Problem, bench: Workbench) -> Choice:
-        programs = await bench.programs(await bench.with_cot(problem), n=1)
-        return await vote(programs, problem.prior.answer, bench=bench, overrule=0)
+        async with bench.drawing(await bench.with_cot(problem), n=1) as drawing:
+            return await vote(drawing, problem, bench=bench, overrule=0)

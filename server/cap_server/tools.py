@@ -1,0 +1,27 @@
+"""What every request works with; `app.py` fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cap_server.domain import CriticName
+from cap_server.ports import Critic, Equality, Model, Sandbox
+from cap_server.prompts import PromptFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Attributes:
+    cot_model: None where CoTs are not written here.
+    critics: those that this server has, by name.
+    max_tokens: the ceiling of a draw whose request names none.
+    """
+
+    model: Model
+    prompt_format: PromptFormat
+    sandbox: Sandbox
+    equality: Equality
+    cot_model: Model | None = None
+    critics: Mapping[CriticName, Critic] = field(default_factory=dict)
+    max_tokens: int = 512
