@@ -43,11 +43,18 @@ async def test_strategies_are_listed_with_parameters_defaults_and_ranges(
 ) -> None:
     async with scripted(1) as client:
         listed = (await client.get("/v1/strategies")).json()
-    assert [each["name"] for each in listed["data"]] == ["single", "pot", "majority"]
-    assert listed["default"] == "majority"
-    programs = listed["data"][2]["parameters"]["programs"]
+    by_name = {each["name"]: each for each in listed["data"]}
+    assert list(by_name) == [
+        "adaptive", "single", "pot", "best_of_n", "bonbon", "majority", "agreement", "prove",
+        "iterate",
+    ]  # fmt: skip
+    assert listed["default"] == "adaptive"
+    programs = by_name["majority"]["parameters"]["programs"]
     assert (programs["default"], programs["minimum"], programs["maximum"]) == (8, 1, 64)
-    assert "2203.11171" in listed["data"][2]["source"]
+    assert "2203.11171" in by_name["majority"]["source"]
+    critic = by_name["best_of_n"]["parameters"]["critic"]
+    assert critic["enum"] == ["generative", "reward_model", "likelihood", "contrastive"]
+    assert all(each["when"] and each["summary"] for each in listed["data"])
 
 
 async def test_models_lists_the_cap_model_and_the_one_that_writes_cots() -> None:
@@ -113,4 +120,6 @@ async def test_every_answer_has_a_request_id_and_the_api_documents_itself(
         assert (await client.get("/health")).headers["X-Request-Id"].startswith("req_")
         assert (await client.get("/docs")).status_code == 200
         paths = (await client.get("/openapi.json")).json()["paths"]
-    assert {"/v1/refine", "/v1/execute", "/v1/strategies", "/v1/models"} <= set(paths)
+    assert {"/v1/refine", "/v1/execute", "/v1/strategies", "/v1/sources", "/v1/models"} <= set(
+        paths
+    )

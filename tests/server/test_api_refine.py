@@ -24,25 +24,36 @@ from tests.server.conftest import served
 
 Scripted = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
+MAJORITY = {
+    "name": "majority",
+    "programs": 8,
+    "overrule": 0.75,
+    "weights": None,
+    "critic_required": False,
+}
+
 PROBLEM = {"question": "What is 6 times 3?", "cot": "6 * 3 = 26. The answer is 26."}
 
 
 async def test_a_refinement_carries_decision_evidence_and_usage(scripted: Scripted) -> None:
     async with scripted(18) as client:
-        response = await client.post("/v1/refine", json={**PROBLEM, "source": "gpt-4o-mini"})
-    assert response.status_code == 200
+        response = await client.post(
+            "/v1/refine", json={**PROBLEM, "source": "gpt-4o-mini", "strategy": "majority"}
+        )
+    assert response.status_code == 200, response.text
     refinement = response.json()
     assert refinement.pop("id").startswith("ref_")
     assert refinement.pop("created") > 1_700_000_000
     usage = refinement.pop("usage")
     assert (usage["programs"], usage["executions"], usage["failed"]) == (8, 1, 0)
+    assert usage["finished"] + usage["cancelled"] == 8
     assert refinement == {
         "object": "refinement",
         "model": "scripted",
         "decision": "corrected",
         "answer": "18",
         "original_answer": "26",
-        "confidence": 0.9,
+        "confidence": 0.8889,
         "program": "answer=18",
         "execution": {
             "status": "ok",
@@ -53,8 +64,10 @@ async def test_a_refinement_carries_decision_evidence_and_usage(scripted: Script
             "cpu_s": 0.0,
             "peak_memory_bytes": 0,
         },
-        "strategy": {"name": "majority", "programs": 8, "overrule": 0.75},
+        "strategy": MAJORITY,
         "candidates": None,
+        "trace": None,
+        "warnings": [],
         "stopped_by": None,
     }
 
@@ -73,7 +86,7 @@ async def test_candidates_are_returned_when_they_are_asked_for(scripted: Scripte
     ("strategy", "resolved"),
     [
         ("single", {"name": "single"}),
-        ({"name": "majority"}, {"name": "majority", "programs": 8, "overrule": 0.75}),
+        ({"name": "majority"}, MAJORITY),
         ({"name": "pot", "programs": 3}, {"name": "pot", "programs": 3, "overrule": 0.75}),
     ],
 )
@@ -87,7 +100,7 @@ async def test_a_strategy_is_a_bare_name_or_an_object(
 
 async def test_a_budget_that_ends_the_request_is_named(scripted: Scripted) -> None:
     async with scripted(18) as client:
-        body = {**PROBLEM, "budget": {"programs": 3}}
+        body = {**PROBLEM, "budget": {"programs": 3}, "strategy": "majority"}
         refinement = (await client.post("/v1/refine", json=body)).json()
     assert (refinement["stopped_by"], refinement["usage"]["programs"]) == ("programs", 3)
 
@@ -102,9 +115,9 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"cot": ""}, "cot", "at least 1 character"),
     ({"choices": ["only one"]}, "choices", "at least 2 items"),
     ({"choices": ["x"] * 27}, "choices", "at most 26 items"),
-    ({"strategy": "wisdom"}, "strategy", "must be one of single, pot, majority"),
-    ({"strategy": {"programs": 3}}, "strategy", "must be one of single, pot, majority"),
-    ({"strategy": {"name": ["x"]}}, "strategy", "must be one of single, pot, majority"),
+    ({"strategy": "wisdom"}, "strategy", "must be one of adaptive, single, pot"),
+    ({"strategy": {"programs": 3}}, "strategy", "must be one of adaptive, single, pot"),
+    ({"strategy": {"name": ["x"]}}, "strategy", "must be one of adaptive, single, pot"),
     ({"strategy": 7}, "strategy", ""),
     ({"strategy": {"name": "majority", "programs": 0}}, "strategy.programs", "equal to 1"),
     (

@@ -12,9 +12,10 @@ from tests.server.conftest import listening_on
 
 async def test_a_client_that_leaves_cancels_its_draws_and_the_server_goes_on() -> None:
     model = ScriptedModel(["answer=1"], delay_s=30)
+    body = {"question": "?", "strategy": {"name": "majority", "programs": 8}}
     with listening_on(tools(model, FakeSandbox({}))) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             with pytest.raises(httpx.ReadTimeout):
-                await client.post("/v1/refine", json={"question": "?"}, timeout=0.5)
+                await client.post("/v1/refine", json=body, timeout=0.5)
             await until(lambda: model.cancelled == 8)
             assert (await client.get("/health")).status_code == 200

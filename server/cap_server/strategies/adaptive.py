@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Choice, Decision, Pattern, Problem, Step
 from cap_server.strategies.groups import Groups
-from cap_server.strategies.parameters import MaxPrograms
+from cap_server.strategies.parameters import CONFIG, MaxPrograms
 from cap_server.trust import Estimates
 from cap_server.workbench import Workbench
 
@@ -35,7 +35,7 @@ Confidence = Annotated[
 ]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Adaptive:
     source: ClassVar[str] = "Dawid & Skene 1979; Adaptive-Consistency, arXiv 2305.11860"
     summary: ClassVar[str] = (

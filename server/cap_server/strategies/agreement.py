@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Candidate, Choice, Problem, Step
 from cap_server.strategies.groups import Groups
-from cap_server.strategies.parameters import CriticRequired, MaxPrograms, Weights
+from cap_server.strategies.parameters import CONFIG, CriticRequired, MaxPrograms, Weights
 from cap_server.strategies.vote import choose
 from cap_server.whole import ALSO_AS_FLOAT
 from cap_server.workbench import Workbench
@@ -26,7 +26,7 @@ Lead = Annotated[
 ]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Agreement:
     source: ClassVar[str] = "CoT-PoT ensembling, arXiv 2604.17433; Adaptive-Consistency, 2305.11860"
     summary: ClassVar[str] = (

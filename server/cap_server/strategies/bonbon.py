@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Candidate, Choice, Prior, Problem
 from cap_server.strategies.best import best_program, highest, note_scores
-from cap_server.strategies.parameters import CoTCritic, CoTs, CriticRequired, Programs
+from cap_server.strategies.parameters import CONFIG, CoTCritic, CoTs, CriticRequired, Programs
 from cap_server.workbench import Workbench
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class BoNBoN:
     source: ClassVar[str] = "CaP, arXiv 2412.16871 (best-of-N, twice)"
     summary: ClassVar[str] = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Candidate, Choice, Problem, Step
 from cap_server.strategies.groups import Groups
+from cap_server.strategies.parameters import CONFIG
 from cap_server.strategies.vote import choose
 from cap_server.whole import ALSO_AS_FLOAT
 from cap_server.workbench import Workbench
@@ -20,7 +21,7 @@ Revisions = Annotated[
 ]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Iterate:
     source: ClassVar[str] = "ToolACE-R, arXiv 2504.01400"
     summary: ClassVar[str] = (

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Choice, Problem
-from cap_server.strategies.parameters import CriticRequired, Overrule, Programs, Weights
+from cap_server.strategies.parameters import CONFIG, CriticRequired, Overrule, Programs, Weights
 from cap_server.strategies.vote import vote, weighted_vote
 from cap_server.workbench import Workbench
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Majority:
     source: ClassVar[str] = "Self-consistency, arXiv 2203.11171"
     summary: ClassVar[str] = (

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from cap_server.domain import CriticName
 from cap_server.whole import ALSO_AS_FLOAT
+
+
+def _name_is_required(schema: dict[str, Any]) -> None:
+    schema["required"] = ["name"]
+
+
+CONFIG = ConfigDict(extra="forbid", json_schema_extra=_name_is_required)
+"""Of every strategy. Its name tells which one an object is, so a request cannot leave it out."""
 
 Programs = Annotated[
     int, Field(strict=True, ge=1, le=64, description="How many programs to draw."), ALSO_AS_FLOAT

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Choice, Problem
-from cap_server.strategies.parameters import Overrule, Programs
+from cap_server.strategies.parameters import CONFIG, Overrule, Programs
 from cap_server.strategies.vote import vote
 from cap_server.workbench import Workbench
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Pot:
     source: ClassVar[str] = "PoT, arXiv 2211.12588"
     summary: ClassVar[str] = (

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Candidate, Choice, Problem, Step
 from cap_server.strategies.groups import Groups
-from cap_server.strategies.parameters import CoTs
+from cap_server.strategies.parameters import CONFIG, CoTs
 from cap_server.strategies.vote import choose
 from cap_server.workbench import Workbench
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Prove:
     source: ClassVar[str] = "PROVE, arXiv 2410.12608"
     summary: ClassVar[str] = (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from cap_server.domain import Choice, Problem
+from cap_server.strategies.parameters import CONFIG
 from cap_server.strategies.vote import vote
 from cap_server.workbench import Workbench
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=CONFIG)
 class Single:
     source: ClassVar[str] = "CaP, arXiv 2412.16871"
     summary: ClassVar[str] = "Draws one program given the CoT, and takes its answer."
