@@ -9,35 +9,24 @@ sandbox, is what a user of the server gets.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
-import socket
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
-import uvicorn
+from recorded_server import is_right, refined, server
 from rich.console import Console
 from rich.progress import Progress
 
-from cap_sandbox import Pool
-from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.recorded import RecordedModel, Recording, read_recordings
-from cap_server.app import create_app
-from cap_server.domain import Answer
 from cap_server.logs import configure_logs
-from cap_server.prompts import PROMPT_FORMATS
-from cap_server.settings import Settings
-from cap_server.tools import Tools
 
 COT_SOURCES = (
     "code002_COT",
@@ -55,6 +44,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "majority 12": {"name": "majority", "programs": 12},
     "majority 5, overrule 0": {"name": "majority", "programs": 5, "overrule": 0},
     "majority 12, overrule 0": {"name": "majority", "programs": 12, "overrule": 0},
+    "agreement": {"name": "agreement"},
+    "adaptive": {"name": "adaptive"},
 }
 
 _AT_ONCE = 8
@@ -113,7 +104,8 @@ async def _run(
     recordings: Sequence[Recording], sources: Sequence[str]
 ) -> dict[tuple[str, str], Tally]:
     tallies = {(cot, name): Tally() for cot in COT_SOURCES for name in STRATEGIES}
-    async with _server(recordings, sources) as client, MathVerify() as equality:
+    model = RecordedModel(recordings, sources=sources)
+    async with server(model) as client, MathVerify() as equality:
         run = _Run(client, equality, asyncio.Semaphore(_AT_ONCE))
         with Progress(console=_err) as progress:
             for key, tally in progress.track(tallies.items(), description="refining"):
@@ -133,32 +125,17 @@ class _Run:
         self, recording: Recording, cot_source: str, strategy: str, *, tally: Tally
     ) -> None:
         async with self.gate:
-            refinement = await _refine(self.client, recording, cot=cot_source, strategy=strategy)
+            refinement = await refined(
+                self.client, recording, cot=cot_source, strategy=STRATEGIES[strategy]
+            )
             await _count(tally, recording, refinement, self.equality)
-
-
-async def _refine(
-    client: httpx.AsyncClient, recording: Recording, *, cot: str, strategy: str
-) -> dict[str, Any]:
-    body = {
-        "question": recording.question,
-        "cot": recording.cots[cot],
-        "source": cot,
-        "strategy": STRATEGIES[strategy],
-    }
-    response = await client.post("/v1/refine", json=body)
-    if response.status_code != httpx.codes.OK:
-        sys.exit(f"{response.status_code}: {response.text}")
-    refinement: dict[str, Any] = response.json()
-    return refinement
 
 
 async def _count(
     tally: Tally, recording: Recording, refinement: dict[str, Any], equality: MathVerify
 ) -> None:
-    truth = Answer(recording.answer)
-    before = await _right(refinement["original_answer"], truth, equality)
-    after = await _right(refinement["answer"], truth, equality)
+    before = await is_right(refinement["original_answer"], recording, equality)
+    after = await is_right(refinement["answer"], recording, equality)
     tally.questions += 1
     tally.cot_right += before
     tally.right += after
@@ -167,34 +144,6 @@ async def _count(
     tally.decisions[refinement["decision"]] += 1
     tally.programs += refinement["usage"]["programs"]
     tally.executions += refinement["usage"]["executions"]
-
-
-async def _right(answer: str | None, truth: Answer, equality: MathVerify) -> bool:
-    return answer is not None and await equality.same(Answer(answer), truth)
-
-
-@asynccontextmanager
-async def _server(
-    recordings: Sequence[Recording], sources: Sequence[str]
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the real server, listening on loopback, with its real sandbox."""
-    settings = Settings()
-    async with Pool(workers=settings.sandbox_workers) as pool, MathVerify() as equality:
-        tools = Tools(
-            model=RecordedModel(recordings, sources=sources),
-            prompt_format=PROMPT_FORMATS["trained"],
-            sandbox=LocalSandbox(pool),
-            equality=equality,
-        )
-        app = create_app(settings, tools=nullcontext(tools))
-        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-            serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            async with httpx.AsyncClient(base_url=url, timeout=120) as client:
-                yield client
-            server.should_exit = True
-            await serving
 
 
 def _table(tallies: dict[tuple[str, str], Tally]) -> str:

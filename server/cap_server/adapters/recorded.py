@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cap_server.domain import Prompt, Sample, Sampling
+from cap_server.domain import Problem, Prompt, Sample, Sampling
 from cap_server.errors import ModelResponseError
 
 
@@ -54,11 +55,16 @@ class RecordedModel:
     Args:
         recordings: what is replayed; a question is found by its exact text.
         sources: which sources stand for the draws, in this order.
+        shuffle: where it is given, each question with each source of its CoT has an order of the
+            sources of its own, the same for the same number.
     """
 
-    def __init__(self, recordings: Sequence[Recording], *, sources: Sequence[str]) -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], *, sources: Sequence[str], shuffle: int | None = None
+    ) -> None:
         self._recordings = {recording.question: recording for recording in recordings}
         self._sources = tuple(sources)
+        self._shuffle = shuffle
 
     @property
     def name(self) -> str:
@@ -74,9 +80,16 @@ class RecordedModel:
         if recording is None:
             raise ModelResponseError("This question was not recorded.", param="question")
         texts = recording.programs if prompt.task == "program" else recording.cots
-        if draw >= len(self._sources) or self._sources[draw] not in texts:
+        sources = self._order(prompt.problem)
+        if draw >= len(sources) or sources[draw] not in texts:
             raise ModelResponseError(f"There is no recorded {prompt.task} for draw {draw}.")
-        return Sample(texts[self._sources[draw]])
+        return Sample(texts[sources[draw]])
+
+    def _order(self, problem: Problem) -> tuple[str, ...]:
+        if self._shuffle is None:
+            return self._sources
+        of = f"{self._shuffle}/{problem.question}/{problem.prior.source}"
+        return tuple(random.Random(of).sample(self._sources, len(self._sources)))
 
     async def check(self) -> None:
         return None
