@@ -67,9 +67,11 @@ class Prove:
         self, problem: Problem, cots: Sequence[Candidate], groups: Groups, bench: Workbench
     ) -> Choice:
         sizes = {number: float(len(each)) for number, each in groups.ranked()}
-        held = len(groups.numbers)
-        if sizes or problem.prior.answer is not None:
+        held, prior = len(groups.numbers), problem.prior.answer
+        if sizes:
             return choose(groups, problem, sizes, drawn=held, counted=len(cots), overrule=0)
+        if prior is not None and any(each.answer for each in bench.candidates):
+            return Choice("kept", prior, confidence=1 / (len(cots) + 2))
         # No CoT holds and there is nothing to keep: what most CoTs say, with the doubt that is due.
         for cot in cots:
             await groups.add(cot)
