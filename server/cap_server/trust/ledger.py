@@ -40,7 +40,7 @@ class _Account:
 
 
 class Ledger:
-    """Attributes: stored: whether the store, if there is one, answered the last time.
+    """Attributes: stored: whether there is a store, and it answered the last time.
 
     Args:
         store: keeps patterns across restarts; None keeps them in memory only.
@@ -48,7 +48,7 @@ class Ledger:
     """
 
     def __init__(self, store: PatternStore | None, *, reliability: float) -> None:
-        self.stored = True
+        self.stored = store is not None
         self._store = store
         self._reliability = reliability
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
