@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     sandbox_workers: int = Field(
         default_factory=_cores, ge=1, le=256, description="Programs that run at once."
     )
+    sandbox_memory_bytes: int | None = Field(
+        None,
+        ge=256 * 1024**2,
+        description="Of all programs that run, together; unset: 3/4 of what is free at start.",
+    )
     sandbox_allow_weak: bool = Field(
         False, description="Start even where the kernel offers no seccomp filter."
     )

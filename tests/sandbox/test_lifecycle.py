@@ -8,19 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from cap_sandbox import Limits, Pool, PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox import Execution, Limits, Pool, PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox.memory import bounded_group
 from tests.processes import children
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMITS = Limits(wall_s=20)
 ENDLESS = "while True: pass"
+MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +160,23 @@ async def test_a_program_whose_warm_process_is_killed_is_run_again(
     assert execution.value.text == "8"
 
 
+async def test_a_warm_process_that_hangs_does_not_hold_up_the_others(
+    pool: Pool, others: set[int]
+) -> None:
+    await assert_serves(pool)
+    mine = sorted(set(warm_processes()) - others)
+    if len(mine) < 2:
+        pytest.skip("one core has one warm process")
+    os.kill(mine[0], signal.SIGSTOP)
+    try:
+        for _ in range(6):
+            async with asyncio.timeout(15):
+                await assert_serves(pool)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(mine[0], signal.SIGCONT)
+
+
 async def test_a_burst_of_memory_bombs_leaves_the_pool_serving(pool: Pool) -> None:
     bomb = "x = []\nwhile True: x.append(bytearray(10**6))"
     limits = Limits(wall_s=20, memory_bytes=256 * 1024**2)
@@ -165,13 +185,70 @@ async def test_a_burst_of_memory_bombs_leaves_the_pool_serving(pool: Pool) -> No
     await assert_serves(pool)
 
 
+def control_groups() -> set[Path]:
+    return set(Path("/sys/fs/cgroup").rglob("cap-sandbox-*"))
+
+
+async def test_all_programs_together_get_no_more_memory_than_the_pool_has() -> None:
+    nap = "import time\nbegun = time.time()\ntime.sleep(0.3)\nanswer = [begun, time.time()]"
+    before = control_groups()
+    async with Pool(workers=2, memory_bytes=1024 * MIB) as pool:
+        large = Limits(wall_s=20, memory_bytes=600 * MIB)
+        both = await asyncio.gather(*(pool.execute(nap, limits=large) for _ in range(2)))
+        assert not overlap(spans(both))
+        larger = Limits(wall_s=20, memory_bytes=2048 * MIB)
+        execution = await pool.execute("x = bytearray(1200 * 1024**2)", limits=larger)
+        assert execution.status == "memory"
+        made = control_groups() - before
+        if pool.layers["cgroup"]:
+            (group,) = made
+            held = set(map(int, (group / "cgroup.procs").read_text().split()))
+            assert held & set(warm_processes())
+    assert control_groups() <= before
+
+
+async def test_a_control_group_that_was_left_behind_is_taken_away() -> None:
+    trial = bounded_group(2**30)
+    if trial is None:
+        pytest.skip("this machine lets nobody make a control group")
+    assert trial.remove()
+    before = control_groups()
+    script = "from cap_sandbox.memory import bounded_group; bounded_group(2**30)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await process.wait() == 0
+    (left,) = control_groups() - before
+    trial = bounded_group(2**30)
+    assert trial is not None
+    assert not left.exists()
+    assert trial.remove()
+
+
+async def test_one_request_with_many_programs_does_not_make_another_wait_for_them(
+    pool: Pool,
+) -> None:
+    nap = "import time\ntime.sleep(0.05)"
+    many = [asyncio.create_task(pool.execute(nap, limits=LIMITS, client="many")) for _ in range(30)]
+    await asyncio.sleep(0)
+    await pool.execute(nap, limits=LIMITS, client="few")
+    assert sum(task.done() for task in many) < 15
+    await asyncio.gather(*many)
+
+
 async def test_programs_run_side_by_side(pool: Pool) -> None:
     nap = "import time\nbegun = time.time()\ntime.sleep(0.5)\nanswer = [begun, time.time()]"
     both = await asyncio.gather(*(pool.execute(nap, limits=LIMITS) for _ in range(2)))
-    naps = [each.value.items for each in both if each.value and each.value.items]
-    spans = [(float(begun.text), float(ended.text)) for begun, ended in naps]
-    assert len(spans) == 2
-    assert max(span[0] for span in spans) < min(span[1] for span in spans)
+    assert overlap(spans(both))
+
+
+def spans(executions: Sequence[Execution]) -> list[tuple[float, float]]:
+    """When programs began and ended, as their answers say."""
+    pairs = [each.value.items for each in executions if each.value and each.value.items]
+    assert len(pairs) == len(executions)
+    return [(float(begun.text), float(ended.text)) for begun, ended in pairs]
+
+
+def overlap(times: list[tuple[float, float]]) -> bool:
+    return max(begun for begun, _ in times) < min(ended for _, ended in times)
 
 
 async def test_a_full_queue_refuses_at_once_and_empties_again() -> None:
