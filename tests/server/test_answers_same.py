@@ -47,7 +47,8 @@ SAME = [
     # scales and spelled numbers
     ("1.5万", "15000"), ("3亿", "300000000"), ("1.5 million", "1,500,000"), ("十八", "18"),
     ("三百零五", "305"), ("eighteen", "18"), ("twenty-one apples", "21"), ("five hundred", "500"),
-    ("三点五", "3.5"), ("负五", "-5"), ("minus 5", "-5"), ("negative five", "-5"), ("one half", "1/2"),
+    ("三点五", "3.5"), ("负五", "-5"), ("minus 5", "-5"), ("negative five", "-5"),
+    ("one half", "1/2"),
     ("three quarters", "0.75"), ("two-thirds of the cake", "2/3"), ("6 and a half", "6.5"),
     ("two and a quarter hours", "135 minutes"), ("3个小时20分钟", "200分钟"),
     (r"24\text{ cm}^2", "24 cm^2"), (r"24 \, \mathrm{cm}^3", "24 cubic centimeters"),
