@@ -29,7 +29,7 @@ def available() -> int:
     while folder is not None and folder != folder.parent and _MOUNT in (folder, *folder.parents):
         bound, taken = _read(folder / limit), _read(folder / used)
         if bound is not None and taken is not None:
-            within.append(bound - taken)
+            within.append(bound - taken + _cached(folder / "memory.stat"))
         folder = folder.parent
     return max(0, min(within))
 
@@ -114,6 +114,18 @@ def _own() -> tuple[Path | None, str, str]:
     # In a container, the path may be the host's, and the group itself what is mounted.
     folder = found[0] if found[0].is_dir() else found[0].parent
     return (folder if folder.is_dir() else None), found[1], found[2]
+
+
+def _cached(statistics: Path) -> int:
+    """Return the bytes of files' contents that a group is charged for, and can give back."""
+    found: dict[str, int] = {}
+    with suppress(OSError, ValueError):
+        for line in statistics.read_text("ascii").splitlines():
+            name, _, number = line.partition(" ")
+            found[name] = int(number)
+    # Version 1 tells of the groups below in fields of their own, version 2 always means them too.
+    kinds = ("inactive_file", "active_file")
+    return sum(found.get(f"total_{kind}", found.get(kind, 0)) for kind in kinds)
 
 
 def _read(path: Path) -> int | None:
