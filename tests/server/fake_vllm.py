@@ -53,6 +53,7 @@ def main() -> None:
     children = [_child(new_session=each) for each in (False, True) if breeds]
     if known.behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _wait(known, "starting")
     print("INFO Resolved architecture: FakeForCausalLM", flush=True)  # noqa: T201  its log
     if known.record:
         seen = {"argv": sys.argv, "env": dict(os.environ), "pids": [os.getpid(), *children]}
@@ -61,9 +62,15 @@ def main() -> None:
         raise ValueError("this model is too fake")
     if known.behaviour == "hangs":
         time.sleep(600)
-    time.sleep(0.3)  # long enough for the stage above to be shown
+    _wait(known, "serving")
     _Handler.refuses, _Handler.record = known.behaviour == "refuses", known.record
     ThreadingHTTPServer(("127.0.0.1", known.port), _Handler).serve_forever()
+
+
+def _wait(known: argparse.Namespace, stage: str) -> None:
+    """Wait until the test has seen the stage before, where it wants to see them all."""
+    while known.behaviour == "waits" and not Path(f"{known.record}.{stage}").exists():
+        time.sleep(0.02)
 
 
 def _write(name: str, content: object) -> None:

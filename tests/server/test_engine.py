@@ -74,8 +74,15 @@ async def test_ready_says_what_it_waits_for_and_asks_for_logprobs(
     options: Configure, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    async with Engine(options()) as engine:
-        await engine.ready(timeout_s=60, progress=said.append)
+    stages = {"importing vLLM": "starting", "starting vLLM's processes": "serving"}
+
+    def progress(what: str) -> None:
+        said.append(what)
+        if what in stages:
+            (tmp_path / f"record.{stages[what]}").touch()
+
+    async with Engine(options("waits")) as engine:
+        await engine.ready(timeout_s=60, progress=progress)
     path, body = json.loads((tmp_path / "record.asked").read_text())
     assert said[0] == "importing vLLM"
     assert "starting vLLM's processes" in said
