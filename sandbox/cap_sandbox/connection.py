@@ -25,9 +25,16 @@ _DEPARTURE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """What a client asks.
+
+    Attributes:
+        client: its `X-Request-Id`: the request of its own that this one is a part of.
+    """
+
     method: str
     path: str
     content_type: str
+    client: str
     body: bytes
 
 
@@ -187,9 +194,11 @@ class Connection:
 
 
 def _request(head: h11.Request, body: bytes) -> Request:
+    headers = dict(head.headers)
     return Request(
         method=head.method.decode("ascii"),
         path=head.target.decode("ascii", "replace").partition("?")[0],
-        content_type=dict(head.headers).get(b"content-type", b"").decode("latin-1"),
+        content_type=headers.get(b"content-type", b"").decode("latin-1"),
+        client=headers.get(b"x-request-id", b"").decode("latin-1"),
         body=body,
     )

@@ -28,3 +28,7 @@ class WeakIsolationError(PoolError):
             "installed, and does the container's runtime allow seccomp?). To run programs without "
             "it all the same, on a machine that has nothing to lose, set CAP_SANDBOX_ALLOW_WEAK=1"
         )
+
+
+class PolicyError(Exception):
+    """The policy refused something that only showed while the program ran."""

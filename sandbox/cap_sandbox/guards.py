@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import operator
 import string
 import sys
 import types
+import typing
 from _string import formatter_field_name_split  # type: ignore[import-not-found]
-from abc import ABCMeta
 from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from RestrictedPython.Guards import safer_getattr_raise
 
+from cap_sandbox.errors import PolicyError
 from cap_sandbox.modules import DENIED_ARRAY_METHODS, Members, advice
 from cap_sandbox.names import READABLE_UNDERSCORES, hide
+from cap_sandbox.shapes import Shapes
 
 _MAX_RECURSION = 50_000
 _FORMATTING = frozenset({"format", "format_map", "Formatter", "get_field", "get_value", "vformat"})
@@ -51,10 +54,6 @@ _UNGUARDED_TEXTS = (super, UserString)
 _stock_getattr: Callable[[object, str], object] = safer_getattr_raise
 
 
-class PolicyError(Exception):
-    """The policy refused something that only showed while the program ran."""
-
-
 class _Formatter(string.Formatter):
     """`str.format` whose fields reach no further than the program's own attribute reads."""
 
@@ -76,6 +75,8 @@ class Guards:
 
     def __init__(self, members: Members) -> None:
         self._members = members
+        self._denied = members.denied
+        self._shapes = Shapes()
         self._formatter = _Formatter(self.read_text_named)
         self.builtins = self._builtins()
 
@@ -87,6 +88,7 @@ class Guards:
         namespace["_write_"] = writable
         namespace["_augment_"] = self.augment
         namespace["_star_"] = lambda name: namespace.update(self._members.public(name))
+        namespace["_shape_"] = self._shapes.of
         namespace["_sys_"] = _sys()
         return namespace
 
@@ -94,13 +96,15 @@ class Guards:
         """Read an attribute whose name the policy has seen in the program's text."""
         if name in _FORMATTING:
             return self._formatting(owner, name)
+        if name in _WATCHED:
+            self._refuse(owner, name, None)
         value = getattr(owner, name)
-        if type(owner) is types.ModuleType or isinstance(value, types.ModuleType):
+        if (
+            type(owner) is types.ModuleType
+            or isinstance(value, types.ModuleType)
+            or id(value) in self._denied
+        ):
             self._refuse(owner, name, value)
-        elif name in _WATCHED:
-            self._refuse(owner, name, value)
-            if isinstance(owner, ABCMeta) and name == "register":
-                raise PolicyError("`register` of an abstract class is not available")
         return value
 
     def read_text_named(self, owner: object, name: str, *default: object) -> object:
@@ -109,6 +113,8 @@ class Guards:
             raise TypeError("attribute name must be string")
         if name in READABLE_UNDERSCORES or name in _FORMATTING:
             return self.read(owner, name)
+        if name in _WATCHED:
+            self._refuse(owner, name, None)
         try:
             value = _stock_getattr(owner, hide(name))
         except AttributeError:
@@ -162,14 +168,20 @@ class Guards:
 _WATCHED = frozenset({"register"}) | DENIED_ARRAY_METHODS
 
 
+# A field's name goes into code; what is written to a `List[int]` goes to what it stands for.
+_PASSING_ON = (dataclasses.Field, type(typing.ClassVar[int]), type(typing.__dict__["List"]))
+
+
 def writable(owner: object) -> object:
     """Return `owner` if a program may change its attributes.
 
     Raises:
-        PolicyError: it is a module, which every later line relies on.
+        PolicyError: it is a module, which every later line relies on, or leads into one.
     """
     if isinstance(owner, types.ModuleType):
         raise PolicyError(f"module `{owner.__name__}` cannot be changed: use a variable")
+    if isinstance(owner, _PASSING_ON):
+        raise PolicyError(f"a {type(owner).__name__} cannot be changed: use a variable")
     return owner
 
 

@@ -12,6 +12,7 @@ import importlib
 import operator
 import sys
 import types
+from abc import ABCMeta
 from collections.abc import Iterator, Mapping
 
 _ALLOWED_WORDS = """
@@ -64,15 +65,17 @@ _ADVICE: Mapping[str, str] = {
 # Names that read or write files, load code or evaluate text, by the module whose face they show on.
 _DENIED_NAMES: Mapping[str, str] = {
     "contextlib": "contextlib AsyncExitStack chdir redirect_stdout redirect_stderr",
+    "copy": "dispatch_table",
     "dataclasses": "make_dataclass",
-    "functools": "singledispatch singledispatchmethod get_cache_token",
+    "enum": "global_enum",
+    "functools": "singledispatch singledispatchmethod get_cache_token update_wrapper wraps",
     "io": "FileIO BufferedReader BufferedWriter BufferedRandom TextIOWrapper open_code",
     "json": "load dump",
     "numpy": """
         DataSource fromfile fromregex genfromtxt get_include load loadtxt memmap save savetxt savez
         savez_compressed show_config show_runtime test info
         """,
-    "mpmath": "runtests doctests",
+    "mpmath": "runtests doctests plot cplot splot",
     "numpy.lib.stride_tricks": "as_strided",
     "operator": "attrgetter methodcaller",
     "string": "Formatter",
@@ -90,11 +93,11 @@ _DENIED_NAMES: Mapping[str, str] = {
     "sympy.utilities.lambdify": "import_module",
     "types": "CellType TracebackType new_class prepare_class resolve_bases coroutine",
     "typing": "get_type_hints ForwardRef",
-    "warnings": "showwarning formatwarning",
+    "warnings": "showwarning formatwarning warn_explicit",
 }
 
-DENIED_ARRAY_METHODS = frozenset({"tofile", "dump", "ctypes", "setflags"})
-"""What arrays offer that reads or writes files or memory."""
+DENIED_ARRAY_METHODS = frozenset({"tofile", "dump", "ctypes", "cffi", "setflags"})
+"""What arrays and bit generators offer that reads or writes files or memory."""
 
 
 def advice(module: str) -> str:
@@ -111,12 +114,13 @@ class Members:
     Built once in the zygote, over the modules as they are loaded there.
     """
 
-    def __init__(self, array_type: type) -> None:
-        self._array_type = array_type
+    def __init__(self, *array_types: type) -> None:
+        self._array_types = array_types
         loaded = {name for name in sys.modules if name.startswith(_MATHS) and _is_maths(name)}
         self._modules = {name: importlib.import_module(name) for name in sorted(ALLOWED | loaded)}
         self._allowed = {id(module) for module in self._modules.values()}
-        self._denied = {id(value) for value in self._denied_values()}
+        self.denied = frozenset(map(id, self._denied_values()))
+        """The ids of what is out of reach, whoever shows it; all of it lives as long as this."""
 
     def allows(self, module_name: str) -> bool:
         return module_name in self._modules
@@ -129,6 +133,8 @@ class Members:
             foreign = _is_foreign(value)
             if foreign or self._leads_out(value) or id(owner) not in self._allowed:
                 return f"`{owner.__name__}.{name}` is not available: programs have {_HAVE}"
+        elif id(value) in self.denied or (name == "register" and _is_abstract(owner)):
+            return f"`{name}` is not available here: programs have {_HAVE}"
         elif name in DENIED_ARRAY_METHODS and self._is_array_like(owner):
             return f"arrays have no `{name}` here: programs have {_HAVE}"
         return None
@@ -137,17 +143,19 @@ class Members:
         """Whether `value` is out of reach, or a container that holds something that is."""
         if isinstance(value, types.ModuleType):
             return id(value) not in self._allowed
+        if id(value) in self.denied:
+            return True
         if depth and isinstance(value, dict):
             return any(self._leads_out(member, depth - 1) for member in value.values())
         if depth and isinstance(value, (list, tuple)):
             return any(self._leads_out(member, depth - 1) for member in value)
-        return id(value) in self._denied
+        return False
 
     def _is_array_like(self, owner: object) -> bool:
         """Whether `owner` is an array, a class of arrays, or what `super()` shows of one."""
         if isinstance(owner, type):
-            return issubclass(owner, self._array_type)
-        return isinstance(owner, (self._array_type, super))
+            return issubclass(owner, self._array_types)
+        return isinstance(owner, (*self._array_types, super))
 
     def why_not_import(self, module_name: str, name: str) -> str | None:
         """Return why `from module_name import name` is refused; None when it is not, or fails."""
@@ -181,6 +189,14 @@ class Members:
         external = importlib.import_module("sympy.external")
         yield external.import_module
         yield from (types.FunctionType, types.CodeType, types.FrameType, types.ModuleType)
+        for module in self._modules.values():
+            yield from filter(_is_foreign, list(vars(module).values()))
+
+
+def _is_abstract(owner: object) -> bool:
+    """Whether `owner` is an abstract class, a class of such, or what `super()` shows of one."""
+    kind = owner if isinstance(owner, type) and issubclass(owner, type) else type(owner)
+    return kind is super or issubclass(kind, ABCMeta)
 
 
 def _is_maths(name: str) -> bool:

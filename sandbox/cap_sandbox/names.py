@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from RestrictedPython.transformer import INSPECT_ATTRIBUTES
+
 UNDERSCORE = "\N{MODIFIER LETTER LOW MACRON}"
 """Stands for a leading underscore in compiled programs, so that `_x` can reach no one else's."""
 
@@ -23,10 +25,25 @@ READABLE_UNDERSCORES = frozenset(_READABLE_UNDERSCORES_WORDS.split())
 
 def hide(name: str) -> str:
     """Return the name under which a program's `name` is compiled."""
-    dunder = name.startswith("__") and name.endswith("__")
-    if name[:1] != "_" or name == "_" or dunder or name in READABLE_UNDERSCORES:
+    if name[:1] != "_" or name == "_" or _is_dunder(name) or name in READABLE_UNDERSCORES:
         return name
     return UNDERSCORE + name[1:]
+
+
+def as_written(text: str) -> str:
+    """Return `text` with hidden names as the program wrote them."""
+    return text.replace(UNDERSCORE, "_")
+
+
+def is_harmless(name: object) -> bool:
+    """Whether libraries may read the attribute `name` of anything because a program says so."""
+    if type(name) is not str or name in INSPECT_ATTRIBUTES:
+        return False
+    return not _is_dunder(name) or name in READABLE_UNDERSCORES
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def private(name: str, owner: str) -> str:

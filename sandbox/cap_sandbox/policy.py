@@ -159,6 +159,8 @@ class Policy(RestrictingNodeTransformer):
         # Under these names stand classes that the program itself defines, and nothing else.
         self._classes = {name for name, kinds in bound.items() if kinds == {ast.ClassDef}}
         self._members = members
+        # The class patterns of the `match` statement at hand: a name for each, and its class.
+        self._shapes: dict[str, str] = {}
 
     def error(self, node: ast.AST, info: str) -> None:
         self.errors.append(f"line {getattr(node, 'lineno', '?')}: {info}")
@@ -280,16 +282,36 @@ class Policy(RestrictingNodeTransformer):
         self.check_name(node, node.name)
         return self._own(node)
 
-    # Patterns: a class pattern's keywords read attributes, and no guard stands between.
+    # Patterns: a class pattern's keywords read attributes, and no guard stands between. So shapes
+    # replace classes: they match real instances of the program's own only.
+
+    def visit_Match(self, node: ast.Match) -> list[ast.stmt]:
+        outer, self._shapes = self._shapes, {}
+        self._own(node)
+        shapes, self._shapes = self._shapes, outer
+        takes = [
+            _assign(node, name, _call("_shape_", ast.Name(owner, ast.Load())))
+            for name, owner in shapes.items()
+        ]
+        return [*takes, node]
 
     def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
         for name in node.kwd_attrs:
             self._check_attribute(node, name)
-        if (node.kwd_attrs or node.patterns) and not self._is_matchable(node):
+        reads = bool(node.kwd_attrs or node.patterns)
+        if reads and not self._is_matchable(node):
             self.error(
                 node, "only what the program defines with `class` can be matched by attributes"
             )
-        return self._own(node)
+        self._own(node)
+        if reads and isinstance(node.cls, ast.Name) and node.cls.id in self._classes:
+            self._take_shape(node.cls)
+        return node
+
+    def _take_shape(self, owner: ast.Name) -> None:
+        name = f"_shape_of_{owner.id}_"
+        self._shapes[name] = owner.id
+        owner.id = name
 
     def _is_matchable(self, node: ast.MatchClass) -> bool:
         if not isinstance(node.cls, ast.Name) or DENIED_ARRAY_METHODS & {*node.kwd_attrs}:
@@ -323,7 +345,6 @@ class Policy(RestrictingNodeTransformer):
     visit_Assign = _own
     visit_Call = _own
     visit_For = _own
-    visit_Match = _own
     visit_MatchOr = _own
     visit_MatchSequence = _own
     visit_MatchSingleton = _own

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from cap_sandbox import memory
 from cap_sandbox.child import Child, LostError
-from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox.errors import PoolError, WeakIsolationError
 from cap_sandbox.protocol import (
     MAX_PROGRAM_BYTES,
     TIERS,
@@ -18,11 +19,18 @@ from cap_sandbox.protocol import (
     Limits,
     check_limits,
 )
+from cap_sandbox.turns import Turns
 from cap_sandbox.warm import WarmProcess
 
 _ATTEMPTS = 3
 _READY_S = 30.0
 _RETRY_S = 0.05
+_PATIENCE = 100
+# What a process may use beyond its program's limit: pages of the warm process that it has changed,
+# and the reserve for its report.
+_PROCESS_BYTES = 150 * 1024**2
+# A warm process itself has about 100 MiB, and for a moment more while it imports.
+_WARM_BYTES = 400 * 1024**2
 
 
 class Pool:
@@ -34,9 +42,12 @@ class Pool:
     Args:
         workers: how many programs run at once, 1 or more.
         max_queue: how many more may wait; the next one is refused.
+        memory_bytes: what all programs that run may use together; more wait for their turn, and
+            no program gets more than this. None: three quarters of what the machine, or the
+            control group, has left when the pool starts.
         allow_weak: run even where no system-call filter can be loaded.
         without: layers to leave out, to test the others by themselves: `policy`, `namespaces`,
-            `landlock`, `seccomp`.
+            `landlock`, `seccomp`, `cgroup`.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class Pool:
         *,
         workers: int,
         max_queue: int = 1024,
+        memory_bytes: int | None = None,
         allow_weak: bool = False,
         without: Collection[str] = (),
     ) -> None:
@@ -53,16 +65,20 @@ class Pool:
         self._max_queue = max_queue
         self._allow_weak = allow_weak
         self._without = tuple(without)
-        self._slots = asyncio.Semaphore(workers)
-        self._waiting = 0
+        self._memory_bytes = memory_bytes or 0
+        self._turns: Turns | None = None
+        self._group: memory.MemoryGroup | None = None
         self._zygotes: tuple[WarmProcess, ...] = ()
-        self._spares: deque[asyncio.Task[Child]] = deque()
+        self._spares: list[asyncio.Task[Child]] = []
         self._turn = 0
         self._open = False
 
     async def __aenter__(self) -> Self:
         count = min(self._workers, len(os.sched_getaffinity(0)))
-        self._zygotes = tuple(WarmProcess(without=self._without) for _ in range(count))
+        self._share_memory(count)
+        self._zygotes = tuple(
+            WarmProcess(without=self._without, group=self._group) for _ in range(count)
+        )
         try:
             starts = (zygote.start() for zygote in self._zygotes)
             for outcome in await asyncio.gather(*starts, return_exceptions=True):
@@ -76,6 +92,16 @@ class Pool:
         self._open = True
         self._refill()
         return self
+
+    def _share_memory(self, zygotes: int) -> None:
+        total = self._memory_bytes or memory.available() * 3 // 4
+        # One program of the default size has to fit wherever the pool runs at all.
+        self._memory_bytes = max(total, Limits().memory_bytes + _PROCESS_BYTES)
+        self._turns = Turns(
+            workers=self._workers, memory_bytes=self._memory_bytes, max_waiting=self._max_queue
+        )
+        if "cgroup" not in self._without:
+            self._group = memory.bounded_group(self._memory_bytes + zygotes * _WARM_BYTES)
 
     async def __aexit__(
         self,
@@ -93,12 +119,17 @@ class Pool:
     @property
     def layers(self) -> Mapping[str, bool]:
         """Each layer of isolation, and whether this machine grants it."""
-        return dict(self._zygotes[0].layers)
+        return {**self._zygotes[0].layers, "cgroup": all(z.bounded for z in self._zygotes)}
 
-    async def execute(self, program: str, *, limits: Limits) -> Execution:
+    async def execute(self, program: str, *, limits: Limits, client: Hashable = None) -> Execution:
         """Run untrusted `program` to its end or to `limits`.
 
         Cancelling the call kills the program.
+
+        Args:
+            program: its text.
+            limits: what it may use.
+            client: the request that it belongs to, if any: requests take turns.
 
         Raises:
             ValueError: `limits` are outside their documented ranges.
@@ -109,20 +140,13 @@ class Pool:
         if len(program.encode("utf-8", "replace")) > MAX_PROGRAM_BYTES:
             text = f"line 1: the program is longer than {MAX_PROGRAM_BYTES} bytes: write less"
             return Execution("rejected", stderr=text)
-        await self._wait_for_turn()
-        try:
+        if self._turns is None:
+            raise PoolError("the pool is not open")
+        most = self._memory_bytes - _PROCESS_BYTES
+        limits = replace(limits, memory_bytes=min(limits.memory_bytes, most))
+        memory_bytes = limits.memory_bytes + _PROCESS_BYTES
+        async with self._turns.turn(client, memory_bytes=memory_bytes):
             return await self._attempt(program, limits)
-        finally:
-            self._slots.release()
-
-    async def _wait_for_turn(self) -> None:
-        if self._slots.locked() and self._waiting >= self._max_queue:
-            raise QueueFullError(self._waiting)
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
 
     async def _attempt(self, program: str, limits: Limits) -> Execution:
         for _ in range(_ATTEMPTS):
@@ -151,15 +175,18 @@ class Pool:
         self._refill(at_least=1)
         if not self._spares:
             raise PoolError("the pool is closed")
-        task = self._spares.popleft()
-        try:
-            child = await task
-        except LostError:
+        # Whichever is ready first: one warm process that hangs shall not hold up the others'.
+        await asyncio.wait(self._spares, return_when=asyncio.FIRST_COMPLETED)
+        task = next((task for task in self._spares if task.done()), None)
+        if task is None:
+            return None
+        self._spares.remove(task)
+        if task.cancelled():
+            return None
+        if isinstance(task.exception(), LostError):
             await asyncio.sleep(_RETRY_S)
             return None
-        except asyncio.CancelledError:
-            task.add_done_callback(_discard_result)
-            raise
+        child = task.result()
         if not child.lost:
             return child
         child.discard()
@@ -170,21 +197,25 @@ class Pool:
         while self._open and len(self._spares) < wanted:
             able = [zygote for zygote in self._zygotes if zygote.alive] or self._zygotes
             self._turn += 1
-            zygote = able[self._turn % len(able)]
+            # In turn, but none that has more on its way than another: it may hang.
+            in_turn = (able[(self._turn + n) % len(able)] for n in range(len(able)))
+            zygote = min(in_turn, key=lambda each: each.forking)
             self._spares.append(asyncio.create_task(zygote.fork()))
 
     async def _stop(self) -> None:
         self._open = False
-        spares, self._spares = list(self._spares), deque()
+        spares, self._spares = self._spares, []
         for task in spares:
             task.cancel()
         for outcome in await asyncio.gather(*spares, return_exceptions=True):
             if isinstance(outcome, Child):
                 outcome.discard()
         await asyncio.gather(*(zygote.stop() for zygote in self._zygotes))
+        await self._remove_group()
 
-
-def _discard_result(task: asyncio.Task[Child]) -> None:
-    """Let go of a child that became ready for a caller who had left."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().discard()
+    async def _remove_group(self) -> None:
+        # Programs that were killed with their warm process may take a moment to be gone.
+        for _ in range(_PATIENCE):
+            if self._group is None or self._group.remove():
+                return
+            await asyncio.sleep(_RETRY_S)

@@ -92,7 +92,7 @@ def everything() -> Members:
     """Import all that programs may use, and return what of it is in reach."""
     for name in (*_LAZY, *sorted(modules.ALLOWED), *_sympy_modules()):
         importlib.import_module(name)
-    return Members(np.ndarray)
+    return Members(np.ndarray, np.random.BitGenerator)
 
 
 def _sympy_modules() -> Iterator[str]:

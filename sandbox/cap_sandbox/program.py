@@ -18,10 +18,11 @@ import numpy as np
 import sympy
 import sympy.core.random
 
-from cap_sandbox import evaluators
-from cap_sandbox.guards import Guards, PolicyError
+from cap_sandbox import by_name, evaluators
+from cap_sandbox.errors import PolicyError
+from cap_sandbox.guards import Guards
 from cap_sandbox.modules import Members
-from cap_sandbox.names import UNDERSCORE
+from cap_sandbox.names import as_written
 from cap_sandbox.policy import FILE_NAME, RejectedError, compile_program
 from cap_sandbox.protocol import MAX_TEXT, Report, ReportStatus, Value
 from cap_sandbox.values import is_answer, to_value
@@ -67,12 +68,13 @@ class Output(io.TextIOBase):
 
     def last_line(self) -> str | None:
         """Return the last line that is not blank, stripped; None if there is none."""
-        lines = "".join(self._end).rstrip().splitlines()
+        lines = as_written("".join(self._end)).rstrip().splitlines()
         return lines[-1].strip() if lines else None
 
     def text(self) -> str:
         """Return the beginning, with a mark if there was more."""
-        encoded = "".join(self._beginning).encode("utf-8", "replace")[: self._max_bytes]
+        beginning = as_written("".join(self._beginning))
+        encoded = beginning.encode("utf-8", "replace")[: self._max_bytes]
         kept = encoded.decode("utf-8", "ignore")
         cut = self._written - len(kept)
         return f"{kept}\n[{cut} more characters were cut]" if cut else kept
@@ -97,6 +99,7 @@ class Runner:
         self._guards = Guards(members) if policy else None
         if self._guards is not None:
             evaluators.close(members, self._guards)
+            by_name.close()
 
     def run(
         self, program: str, *, output_bytes: int, on_memory_error: Callable[[], None]
@@ -250,4 +253,4 @@ def _without_host_paths(text: str) -> str:
     for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)}:
         if len(prefix) > 1:
             text = re.sub(re.escape(prefix) + r"[^\s'\")]*", "…", text)
-    return text.replace(UNDERSCORE, "_")
+    return as_written(text)

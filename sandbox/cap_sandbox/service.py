@@ -131,7 +131,7 @@ class Service:
             return refusal(415, "unsupported_media_type", "Send JSON, and declare it as such.")
         try:
             program, limits = decode_request(request.body)
-            execution = await self._pool.execute(program, limits=limits)
+            execution = await self._pool.execute(program, limits=limits, client=request.client)
         except InvalidRequestError as error:
             return refusal(422, "invalid_value", str(error), param=error.param)
         except QueueFullError:
@@ -183,7 +183,12 @@ async def serve(options: Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    pool = Pool(workers=options.workers, max_queue=options.queue, allow_weak=options.allow_weak)
+    pool = Pool(
+        workers=options.workers,
+        max_queue=options.queue,
+        memory_bytes=options.memory_bytes,
+        allow_weak=options.allow_weak,
+    )
     async with pool:
         service = Service(pool, max_connections=2 * options.queue)
         async with service.listening(options.bind, drain_s=options.drain_s) as url:
@@ -220,6 +225,12 @@ def _parser() -> ArgumentParser:
     serves.add_argument("--bind", default="127.0.0.1:8002", help="HOST:PORT or unix:///PATH")
     workers = int(os.environ.get("CAP_SANDBOX_WORKERS") or len(os.sched_getaffinity(0)))
     serves.add_argument("--workers", type=int, default=workers, help="programs that run at once")
+    serves.add_argument(
+        "--memory-bytes",
+        type=int,
+        default=int(os.environ.get("CAP_SANDBOX_MEMORY_BYTES") or 0) or None,
+        help="of all programs that run, together; 3/4 of what is free at start when not given",
+    )
     serves.add_argument("--queue", type=int, default=1024, help="programs that may wait")
     serves.add_argument("--drain-s", type=float, default=25.0, help="seconds to end what runs")
     serves.add_argument(

@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 import sympy
 
+from cap_sandbox.names import as_written
 from cap_sandbox.protocol import MAX_TEXT, MAX_VALUE_DEPTH, MAX_VALUE_NODES, Value, ValueType
 
 _CLIPPED = 1_000
@@ -69,7 +70,8 @@ class _Converter:
 
     def _leaf(self, value: object) -> Value:
         kind, text = _plain(value)
-        latex = sympy.latex(value) if kind == "expression" else None
+        text = as_written(text)
+        latex = as_written(sympy.latex(value)) if kind == "expression" else None
         self._count(text + (latex or ""))
         return Value(kind, text, latex=latex)
 
@@ -203,7 +205,7 @@ def _clipped(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape}"
     try:
-        text = str(value)
+        text = as_written(str(value))
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__} too large to show"
     return text if len(text) <= _CLIPPED else f"{text[:_CLIPPED]}…"

@@ -16,10 +16,13 @@ from typing import cast
 
 from cap_sandbox.child import Child, Ended, LostError
 from cap_sandbox.errors import PoolError
+from cap_sandbox.memory import MemoryGroup
 from cap_sandbox.protocol import Spent
 
 _MAX_MESSAGE = 4096
 _START_S = 60.0
+# A fork takes milliseconds; on a machine that is loaded to the brim, a second.
+_FORK_S = 20.0
 _FIRST_BACK_OFF_S = 0.1
 _LONGEST_BACK_OFF_S = 5.0
 # A warm process that lived this long was a good one: the next back-off starts anew.
@@ -51,10 +54,18 @@ class WarmProcess:
 
     Args:
         without: layers that its children leave out.
+        group: the control group that it runs in.
+
+    Attributes:
+        bounded: whether it runs in `group`.
+        forking: how many children are on their way.
     """
 
-    def __init__(self, *, without: tuple[str, ...]) -> None:
+    def __init__(self, *, without: tuple[str, ...], group: MemoryGroup | None = None) -> None:
         self.tier = "weak"
+        self.bounded = False
+        self.forking = 0
+        self._group = group
         self.layers: dict[str, bool] = {}
         self._without = without
         self._life: _Life | None = None
@@ -88,13 +99,26 @@ class WarmProcess:
         Raises:
             LostError: it ended before that.
         """
-        await self._alive.wait()
-        life = self._life
-        if life is None:
-            raise LostError
+        self.forking += 1
+        try:
+            await self._alive.wait()
+            life = self._life
+            if life is None:
+                raise LostError
+            return await self._ready_child(life)
+        finally:
+            self.forking -= 1
+
+    async def _ready_child(self, life: _Life) -> Child:
         child = self._fork(life)
         try:
-            await child.wait_ready()
+            async with asyncio.timeout(_FORK_S):
+                await child.wait_ready()
+        except TimeoutError:
+            # It hangs: its children get nothing done either, and end with it.
+            life.process.kill()
+            child.discard()
+            raise LostError from None
         except BaseException:
             child.discard()
             raise
@@ -142,6 +166,7 @@ class WarmProcess:
 
     async def _begin(self) -> _Life:
         life = _spawn(self._without)
+        self._join_group(life.process.pid)
         try:
             async with asyncio.timeout(_START_S):
                 message = await _receive(life.control)
@@ -156,6 +181,15 @@ class WarmProcess:
             raise PoolError("the sandbox's warm process ended before it was ready")
         self._greet(life, cast("dict[str, object]", message["ready"]))
         return life
+
+    def _join_group(self, pid: int) -> None:
+        if self._group is None:
+            return
+        try:
+            self._group.add(pid)
+            self.bounded = True
+        except OSError:
+            self.bounded = False
 
     def _greet(self, life: _Life, ready: dict[str, object]) -> None:
         self.tier = str(ready["tier"])

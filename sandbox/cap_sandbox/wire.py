@@ -16,6 +16,7 @@ from cap_sandbox.protocol import (
     decode_text,
     decode_value,
     encode_value,
+    load,
 )
 
 _EXECUTION_FIELDS = {field.name for field in fields(Execution)}
@@ -92,10 +93,7 @@ def decode_execution(body: bytes) -> Execution:
     Raises:
         FrameError: what is wrong with it.
     """
-    try:
-        message = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise FrameError("no JSON") from error
+    message = load(body)
     if not isinstance(message, dict) or not message.keys() >= _EXECUTION_FIELDS:
         raise FrameError("not the fields of an execution")
     status = message["status"]

@@ -111,8 +111,12 @@ async def _open_sandbox(settings: Settings) -> AsyncIterator[Sandbox]:
         async with sandbox_client(settings.sandbox_url, connections=connections) as client:
             yield RemoteSandbox(client)
         return
-    workers, allow_weak = settings.sandbox_workers, settings.sandbox_allow_weak
-    async with Pool(workers=workers, allow_weak=allow_weak) as pool:
+    pool_of_programs = Pool(
+        workers=settings.sandbox_workers,
+        memory_bytes=settings.sandbox_memory_bytes,
+        allow_weak=settings.sandbox_allow_weak,
+    )
+    async with pool_of_programs as pool:
         yield LocalSandbox(pool)
 
 

@@ -98,7 +98,9 @@ def config_(
     if as_json:
         sys.stdout.write(json.dumps({row["variable"]: row for row in rows}, indent=2) + "\n")
         return
-    table = Table("variable", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    # Whole, however narrow the terminal: it is there to be copied.
+    table.add_column("variable", min_width=max(len(row["variable"]) for row in rows))
     for column in ("value", "set by", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -128,8 +130,11 @@ def refine_(
     deadline: Annotated[float | None, typer.Option(help="Seconds.")] = None,
     candidates: Annotated[bool, typer.Option("--candidates", help="Show every draw.")] = False,
     url: Annotated[
-        str, typer.Option(envvar="CAP_BASE_URL", help="The CaP server.")
-    ] = "http://127.0.0.1:8000",
+        str | None,
+        typer.Option(
+            envvar="CAP_BASE_URL", help="The CaP server; the one at CAP_PORT here when not given."
+        ),
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="CAP_API_KEY", help="Where the server wants one.")
     ] = None,
@@ -147,7 +152,8 @@ def refine_(
         budget=_without_unset(deadline_s=deadline) or None,
         include=["candidates"] if candidates else None,
     )
-    refinement = _post(f"{url.rstrip('/')}/v1/refine", body, api_key=api_key)
+    at = url or f"http://127.0.0.1:{_settings().port}"
+    refinement = _post(f"{at.rstrip('/')}/v1/refine", body, api_key=api_key)
     if as_json:
         sys.stdout.write(json.dumps(refinement, ensure_ascii=False, indent=2) + "\n")
     else:
@@ -184,7 +190,8 @@ def _run(work: Coroutine[None, None, None]) -> None:
 def _started(settings: Settings, waiting: terminal.Waiting) -> None:
     waiting.done()
     configure_logs(settings.log_level)
-    url = f"http://{settings.host}:{settings.port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{settings.port}"
     _err.print(
         f"[bold green]CaP server is ready[/] at {url}  (API documentation: {url}/docs)",
         soft_wrap=True,

@@ -30,6 +30,12 @@ def configure_logs(level: str) -> None:
     )
 
 
+def request_id() -> str | None:
+    """The id of the request that the running task works for; None outside of requests."""
+    found = structlog.contextvars.get_contextvars().get("request_id")
+    return str(found) if found else None
+
+
 def _for_people() -> structlog.dev.ConsoleRenderer:
     # Not the default traceback: it shows local variables, and with them what users sent.
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None,
         description="Where trust in sources is kept, as SQLAlchemy takes it: `sqlite:///FILE` or "
-        "`postgresql+psycopg://…`; unset: a file in CAP_STATE_DIR.",
+        "`postgresql+psycopg://HOST/NAME`; unset: a file in CAP_STATE_DIR.",
     )
     max_tokens: int = Field(
         512, ge=16, le=32_768, description="Completion tokens of a draw whose request names none."
@@ -107,6 +107,11 @@ class Settings(BaseSettings):
     )
     sandbox_workers: int = Field(
         default_factory=_cores, ge=1, le=256, description="Programs that run at once."
+    )
+    sandbox_memory_bytes: int | None = Field(
+        None,
+        ge=256 * 1024**2,
+        description="Of all programs that run, together; unset: 3/4 of what is free at start.",
     )
     sandbox_allow_weak: bool = Field(
         False, description="Start even where the kernel offers no seccomp filter."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from cap_server.engine import Engine, EngineOptions, runs_on_gpu
 from cap_server.settings import Settings
+from tests.ports import free_port
 from tests.processes import alive, descendants
 
 ROOT = Path(__file__).parents[2]
@@ -25,13 +25,11 @@ def engine() -> Iterator[Engine]:
     """The small CaP model in vLLM, ready; once stopped, none of its processes may be left."""
     if not PYTHON.exists():
         pytest.skip(f"no vLLM at {PYTHON.parents[1]}: run `make setup`")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
     options = EngineOptions(
         python=PYTHON,
         model=MODEL,
         served_name=MODEL.name,
-        port=port,
+        port=free_port(),
         log=ROOT / ".state" / "engine-tests.log",
         cache=ROOT / ".state" / "engine-cache",
         gpu=runs_on_gpu(PYTHON),

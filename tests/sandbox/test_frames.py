@@ -145,6 +145,20 @@ def test_a_value_nested_too_deeply_is_refused(depth: int) -> None:
         decode_report(body.encode(), LIMITS)
 
 
+@pytest.mark.parametrize("part", ["[],", "{},", '"",', "1,", '{"":[]},'])
+def test_a_frame_of_too_many_parts_is_refused_before_they_are_built(part: str) -> None:
+    body = f"[{part * (2_000_000 // len(part))}1]"
+    with pytest.raises(FrameError, match="too many parts"):
+        decode_report(body.encode(), LIMITS)
+
+
+def test_what_an_honest_child_sends_at_most_is_read() -> None:
+    members = tuple(Value("text", '"' * 30 + "\\,[" * 9) for _ in range(MAX_VALUE_NODES - 1))
+    report = Report("ok", Value("list", "[…]", items=members), "", "")
+    body = pack(encode_report(report, Spent(0.123456789, 123456789)))[4:]
+    assert decode_report(body, LIMITS)[0] == report
+
+
 def report_with(**changes: object) -> bytes:
     message = encode_report(Report("ok", None, "", ""), Spent(0.0, 0)) | changes
     return json.dumps(message).encode()
@@ -165,6 +179,10 @@ def report_with(**changes: object) -> bytes:
         {"value": {"type": "int", "text": "1.5"}},
         {"value": {"type": "int", "text": "١"}},
         {"value": {"type": "float", "text": "x"}},
+        {"value": {"type": "float", "text": "1" * 130_000 + "x"}},
+        {"value": {"type": "decimal", "text": "1" * 130_000 + "x"}},
+        {"value": {"type": "fraction", "text": "1" * 130_000 + "x"}},
+        {"value": {"type": "complex", "text": "1" * 130_000 + "x"}},
         {"value": {"type": "fraction", "text": "1/"}},
         {"value": {"type": "decimal", "text": "one"}},
         {"value": {"type": "complex", "text": "i"}},

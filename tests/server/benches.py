@@ -31,7 +31,7 @@ PROBLEM = Problem("What is 6 times 3?", prior=Prior(cot="6 * 3 = 26. The answer 
 
 async def until(condition: Callable[[], object]) -> None:
     """Return once `condition` holds, which nobody announces."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  # no event: see above
             await asyncio.sleep(0.001)
 

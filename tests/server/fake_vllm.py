@@ -29,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.record:
-            Path(f"{self.record}.asked").write_text(json.dumps([self.path, body]))
+            _write(f"{self.record}.asked", [self.path, body])
         self._answer(404 if self.refuses else 200, {"error": "no such model"})
 
     def log_message(self, format: str, *args: object) -> None:
@@ -53,17 +53,31 @@ def main() -> None:
     children = [_child(new_session=each) for each in (False, True) if breeds]
     if known.behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _wait(known, "starting")
+    print("INFO Resolved architecture: FakeForCausalLM", flush=True)  # noqa: T201  its log
     if known.record:
         seen = {"argv": sys.argv, "env": dict(os.environ), "pids": [os.getpid(), *children]}
-        Path(known.record).write_text(json.dumps(seen))
-    print("INFO Resolved architecture: FakeForCausalLM", flush=True)  # noqa: T201  its log
+        _write(known.record, seen)
     if known.behaviour == "dies":
         raise ValueError("this model is too fake")
     if known.behaviour == "hangs":
         time.sleep(600)
-    time.sleep(0.3)  # long enough for the stage above to be shown
+    _wait(known, "serving")
     _Handler.refuses, _Handler.record = known.behaviour == "refuses", known.record
     ThreadingHTTPServer(("127.0.0.1", known.port), _Handler).serve_forever()
+
+
+def _wait(known: argparse.Namespace, stage: str) -> None:
+    """Wait until the test has seen the stage before, where it wants to see them all."""
+    while known.behaviour == "waits" and not Path(f"{known.record}.{stage}").exists():
+        time.sleep(0.02)
+
+
+def _write(name: str, content: object) -> None:
+    """Whoever sees the file sees all of it."""
+    part = Path(f"{name}.part")
+    part.write_text(json.dumps(content))
+    part.rename(name)
 
 
 def _child(*, new_session: bool) -> int:

@@ -47,6 +47,11 @@ SAME = [
     # scales and spelled numbers
     ("1.5万", "15000"), ("3亿", "300000000"), ("1.5 million", "1,500,000"), ("十八", "18"),
     ("三百零五", "305"), ("eighteen", "18"), ("twenty-one apples", "21"), ("five hundred", "500"),
+    ("三点五", "3.5"), ("负五", "-5"), ("minus 5", "-5"), ("negative five", "-5"),
+    ("one half", "1/2"),
+    ("three quarters", "0.75"), ("two-thirds of the cake", "2/3"), ("6 and a half", "6.5"),
+    ("two and a quarter hours", "135 minutes"), ("3个小时20分钟", "200分钟"),
+    (r"24\text{ cm}^2", "24 cm^2"), (r"24 \, \mathrm{cm}^3", "24 cubic centimeters"),
     # dates and times
     ("2024-05-06", "May 6, 2024"), ("2024年5月6日", "May 6, 2024"), ("6 May 2024", "2024/5/6"),
     ("5:30 pm", "17:30"), ("5:30 p.m.", "5:30 PM"), ("5:30", "5:30 pm"), ("下午5点半", "5:30 pm"),
@@ -99,6 +104,8 @@ DIFFERENT = [
     (r"\sqrt{2}", "2"), (r"\sqrt{2}", "1.4"), (r"\pi", "3.1416926"), (r"2\sqrt{3}", r"3\sqrt{2}"),
     (r"\frac{\sqrt{3}}{2}", r"\frac{\sqrt{2}}{3}"), ("2^3", "3^2"),
     # words
+    ("minus 5", "5"), ("a third", "3"), ("half", "2"), ("two thirds", "2.3"), ("三点五", "35"),
+    ("6 and a half", "6"), ("third place", "1/3"), ("a third place", "1/3"), ("不能", "能"),
     ("Yes", "No"), ("True", "False"), ("是", "否"), ("Tuesday", "Thursday"),
     ("cat", "cats and dogs"),
     ("Paris", "London"), ("x", "y"), ("A", "B"), ("18", "eight"), ("18", "Tuesday"), ("yes", "1"),

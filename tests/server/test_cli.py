@@ -55,6 +55,20 @@ def test_refine_reads_the_cot_from_stdin() -> None:
     assert model.prompts[0].problem.prior.cot == "The answer is 26."
 
 
+def test_refine_finds_the_server_where_the_settings_put_it() -> None:
+    with listening(18) as (url, _):
+        environment = {"CAP_PORT": url.rpartition(":")[2]}
+        result = CliRunner().invoke(cli, ["refine", QUESTION], env=environment)
+    assert "18" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_config_shows_whole_names_on_a_narrow_terminal() -> None:
+    shown = CliRunner().invoke(cli, ["config"], env={"COLUMNS": "80"}).stdout
+    assert "CAP_SANDBOX_MEMORY_BYTES" in shown
+    assert "…" not in shown
+
+
 def test_json_is_the_servers_answer() -> None:
     with listening(18, 17) as (url, _):
         arguments = ["--strategy", "pot:programs=2,overrule=0.25", "--answer", "17", "--candidates"]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from cap_server.engine import Engine, EngineError, EngineOptions, runs_on_gpu
+from tests.ports import free_port
 from tests.processes import alive, descendants, parent
 
 Configure = Callable[..., EngineOptions]
@@ -53,17 +54,12 @@ def options(tmp_path: Path) -> Configure:
 @pytest.fixture
 def recorded(tmp_path: Path) -> Callable[[], dict[str, Any]]:
     def read() -> dict[str, Any]:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not (tmp_path / "record").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         return dict(json.loads((tmp_path / "record").read_text()))
 
     return read
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def exists(path: str) -> bool:
@@ -78,8 +74,15 @@ async def test_ready_says_what_it_waits_for_and_asks_for_logprobs(
     options: Configure, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    async with Engine(options()) as engine:
-        await engine.ready(timeout_s=20, progress=said.append)
+    stages = {"importing vLLM": "starting", "starting vLLM's processes": "serving"}
+
+    def progress(what: str) -> None:
+        said.append(what)
+        if what in stages:
+            (tmp_path / f"record.{stages[what]}").touch()
+
+    async with Engine(options("waits")) as engine:
+        await engine.ready(timeout_s=60, progress=progress)
     path, body = json.loads((tmp_path / "record.asked").read_text())
     assert said[0] == "importing vLLM"
     assert "starting vLLM's processes" in said
@@ -101,7 +104,7 @@ async def test_leaving_stops_every_process_also_those_in_sessions_of_their_own(
 ) -> None:
     before = descendants(os.getpid())
     async with Engine(options("breeds")) as engine:
-        await engine.ready(timeout_s=20, progress=silent)
+        await engine.ready(timeout_s=60, progress=silent)
         started = {*recorded()["pids"], *descendants(os.getpid())} - before
         assert len(started) >= 4  # the guard, the stand-in, its two children
     assert alive(started) == set()
@@ -111,7 +114,7 @@ async def test_leaving_kills_an_engine_that_ignores_being_asked(
     options: Configure, recorded: Callable[[], dict[str, Any]]
 ) -> None:
     async with Engine(options("stubborn"), grace_s=0.3) as engine:
-        await engine.ready(timeout_s=20, progress=silent)
+        await engine.ready(timeout_s=60, progress=silent)
     assert alive(recorded()["pids"]) == set()
 
 
@@ -138,33 +141,34 @@ async def test_death_while_starting_is_told_at_once_with_its_cause_and_log(
     given = options("dies")
     with pytest.raises(EngineError) as caught:
         async with Engine(given) as engine:
-            await engine.ready(timeout_s=20, progress=silent)
+            await engine.ready(timeout_s=60, progress=silent)
     assert "exit status 1" in str(caught.value)
     assert "First error in it: ValueError: this model is too fake" in str(caught.value)
     assert str(given.log) in str(caught.value)
 
 
 async def test_an_engine_that_never_answers_is_given_up_after_the_timeout(
-    options: Configure,
+    options: Configure, recorded: Callable[[], dict[str, Any]]
 ) -> None:
-    with pytest.raises(EngineError, match=r"not ready after 1 s(.|\n)*Resolved architecture"):
-        async with Engine(options("hangs")) as engine:
+    async with Engine(options("hangs")) as engine:
+        recorded()
+        with pytest.raises(EngineError, match=r"not ready after 1 s(.|\n)*Resolved architecture"):
             await engine.ready(timeout_s=1, progress=silent)
 
 
 async def test_a_refused_first_request_is_an_error(options: Configure) -> None:
     with pytest.raises(EngineError, match=r"404: .*no such model"):
         async with Engine(options("refuses")) as engine:
-            await engine.ready(timeout_s=20, progress=silent)
+            await engine.ready(timeout_s=60, progress=silent)
 
 
 async def test_wait_returns_when_the_engine_is_killed_and_died_tells_how(
     options: Configure, recorded: Callable[[], dict[str, Any]]
 ) -> None:
     async with Engine(options()) as engine:
-        await engine.ready(timeout_s=20, progress=silent)
+        await engine.ready(timeout_s=60, progress=silent)
         os.kill(recorded()["pids"][0], signal.SIGKILL)
-        assert await asyncio.wait_for(engine.wait(), 10) == 128 + signal.SIGKILL
+        assert await asyncio.wait_for(engine.wait(), 60) == 128 + signal.SIGKILL
         assert "SIGKILL" in str(engine.died())
         assert "enough memory" in str(engine.died())
 
@@ -203,7 +207,7 @@ def test_nothing_outlives_a_program_that_is_killed(
 ) -> None:
     started = {*recorded()["pids"], *descendants(program.pid)}
     program.kill()
-    assert alive(started, within_s=10) == set()
+    assert alive(started, within_s=60) == set()
 
 
 def test_an_engine_whose_guard_is_killed_is_stopped_by_the_program(
@@ -212,7 +216,7 @@ def test_an_engine_whose_guard_is_killed_is_stopped_by_the_program(
     fake, child, escaped = recorded()["pids"]
     guard = parent(fake)
     os.kill(guard, signal.SIGKILL)
-    assert alive({fake, child}, within_s=10) == set()
+    assert alive({fake, child}, within_s=60) == set()
     os.kill(escaped, signal.SIGKILL)  # only the guard could have found this one
 
 

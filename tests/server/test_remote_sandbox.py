@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from cap_sandbox.wire import encode_execution
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
@@ -23,12 +24,21 @@ def http(status: str, body: str, *headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def answering(*answers: bytes) -> AsyncIterator[RemoteSandbox]:
-    """A sandbox whose service answers each connection with the next of `answers`, and closes it."""
+async def answering(
+    *answers: bytes, heads: list[bytes] | None = None
+) -> AsyncIterator[RemoteSandbox]:
+    """A sandbox whose service answers each connection with the next of `answers`, and closes it.
+
+    Args:
+        answers: whole responses.
+        heads: where the heads of its requests are noted.
+    """
     left = list(answers)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if heads is not None:
+            heads.append(head.lower())
         writer.write(left.pop(0) if left else b"")
         await writer.drain()
         writer.close()
@@ -67,6 +77,15 @@ async def test_every_fault_of_the_service_is_an_error_of_ours(answer: bytes) -> 
     async with answering(answer, answer) as sandbox:
         with pytest.raises(SandboxUnavailableError):
             await sandbox.check()
+
+
+async def test_the_service_is_told_which_request_a_program_belongs_to() -> None:
+    heads: list[bytes] = []
+    async with answering(http("200 OK", FINE), http("200 OK", FINE), heads=heads) as sandbox:
+        with structlog.contextvars.bound_contextvars(request_id="req_1"):
+            await asyncio.create_task(sandbox.execute("answer = 42", limits=Limits()))
+        await sandbox.execute("answer = 42", limits=Limits())
+    assert [b"x-request-id: req_1\r\n" in head for head in heads] == [True, False]
 
 
 async def test_a_full_queue_passes_on_when_to_come_back() -> None:

@@ -98,7 +98,7 @@ async def test_every_upstream_fault_is_an_error_of_ours_without_the_upstreams_te
 ) -> None:
     async with upstream(fault) as server:
         with pytest.raises(error, match=message) as caught:
-            await sample(server, read_timeout_s=0.3)
+            await sample(server, read_timeout_s=0.3 if fault is hangs else 60)
     assert "/root" not in caught.value.message
 
 
@@ -137,7 +137,7 @@ async def test_cancelling_a_draw_closes_its_connection() -> None:
         drawing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await drawing
-        await asyncio.wait_for(server.gone.wait(), timeout=5)
+        await asyncio.wait_for(server.gone.wait(), timeout=30)
 
 
 @pytest.mark.parametrize(

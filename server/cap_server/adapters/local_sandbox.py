@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cap_sandbox import Execution, Limits, Pool, PoolError, QueueFullError
 from cap_server.errors import SandboxUnavailableError
+from cap_server.logs import request_id
 
 _PROBE = "answer = 6 * 7"
 
@@ -16,7 +17,7 @@ class LocalSandbox:
 
     async def execute(self, program: str, *, limits: Limits) -> Execution:
         try:
-            return await self._pool.execute(program, limits=limits)
+            return await self._pool.execute(program, limits=limits, client=request_id())
         except QueueFullError as error:
             raise SandboxUnavailableError(
                 "Too many programs are waiting for the sandbox.", retry_after_s=1

@@ -12,6 +12,7 @@ from cap_sandbox import TIERS, Execution, Limits
 from cap_sandbox.protocol import FrameError, check_limits, max_report_bytes
 from cap_sandbox.wire import decode_execution, encode_request
 from cap_server.errors import SandboxUnavailableError
+from cap_server.logs import request_id
 
 _TRIES = 2
 # A program waits for its turn and for a process before its own time begins.
@@ -49,7 +50,8 @@ class RemoteSandbox:
     async def execute(self, program: str, *, limits: Limits) -> Execution:
         """See `Sandbox.execute`. A program has no effects, so one that got lost runs again."""
         check_limits(limits)
-        body, headers = encode_request(program, limits), {"Content-Type": "application/json"}
+        body = encode_request(program, limits)
+        headers = {"Content-Type": "application/json", "X-Request-Id": request_id() or ""}
         request = self._client.build_request("POST", "/execute", content=body, headers=headers)
         within_s, max_bytes = limits.wall_s + _SLACK_S, max_report_bytes(limits)
         content = await self._ask(request, within_s=within_s, max_bytes=max_bytes)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from cap_server.answers.last_number import last_number
-from cap_server.answers.options import letter, option
+from cap_server.answers.options import alone, letter, option
 from cap_server.answers.tidying import plain_edges, quantity, tidy
 from cap_server.domain import Answer
 
@@ -18,8 +18,10 @@ _ANNOUNCED = 20
 """Announcements that are tried before the last number is taken."""
 
 _LETTER = re.compile(
-    r"[(（][A-Z][)）]|选(?:择|项)?\s*[:：]?\s*[A-Z](?![A-Za-z])|\b[Oo]ption\s+[A-Z]\b|\b[Cc]hoice\s+[A-Z]\b"
+    r"[(（][A-Z][)）]|选(?:择|项)?(?:是|为)?\s*[:：]?\s*[A-Z](?![A-Za-z])"
+    r"|\b(?:[Oo]ption|[Cc]hoice)\s+(?:is\s+)?[A-Z]\b"
     r"|\b[A-Z](?= is (?:the )?(?:correct|right|answer))"
+    r"|(?:(?<=\b[Ss]o )|(?<=\b[Hh]ence )|(?<=\b[Tt]hus ))[A-Z](?=\.?\s*$)"
 )
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|(?<!\\)[{}]")
 _NOTED = re.compile(r"[(（][A-Z][)）](?=[\s.。*]*$)")
@@ -28,6 +30,21 @@ _HASHES = re.compile(r"^[ \t]*#{4}[ \t]*(\S.*)$", re.MULTILINE)
 _LAST_LINE = re.compile(
     r"^[\s*#>_]*(?:A|Ans|Answer|Final Answer|Result)[\s*_]*[:：][\s*_]*(\S.*)$", re.IGNORECASE
 )
+_HEADED = re.compile(
+    r"^[ \t*#_]*(?:final\s+)?(?:answer|result)[ \t*_:：]*\n\s*(\S.*)$", re.IGNORECASE | re.MULTILINE
+)
+_FIELD = re.compile(
+    r"""["'](?:\w{0,30}_)?answer["']\s*:\s*(?:"((?:[^"\\\n]|\\.)*+)"|([^\s,}"][^,}\n]*))"""
+)
+_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_CHATTER = re.compile(
+    r"[\s*_>]*(?:let me know|i hope|hope (?:this|that)|feel free|if you(?:'d| have| need| want)"
+    r"|would you like|do you want|please (?:let|feel)|希望|如果(?:你|您)|如有)",
+    re.IGNORECASE,
+)
+_CHATS = 3
+"""Last lines that are looked at for what is said to the reader."""
+
 _PHRASE = re.compile(
     r"(?<!to )\banswer(?:\s+(?:to|for|of)\b[^.\n:：=?!]{0,80}?)?(?:\s*\([^()\n]{0,30}\))?"
     r"[\s*_]{0,4}"
@@ -56,13 +73,31 @@ def extract(cot: str, *, choices: Sequence[str] = ()) -> Answer | None:
         choices: the options of a multiple-choice problem; an option named by letter is returned
             as that letter.
     """
-    text = _CALCULATION.sub("", cot[-_LONGEST:])
+    text = _to_the_point(_CALCULATION.sub("", _spoken(cot[-_LONGEST:])))
     for tail in _tails(text):
         if choices and (place := _named(tail, choices)) is not None:
             return Answer(letter(place))
         if (found := tidy(tail)) is not None:
             return Answer(found)
     return None if _UNKNOWN.search(text[-_TAIL:]) else _unannounced(text, choices)
+
+
+def _spoken(text: str) -> str:
+    """What follows the model's thoughts; the thoughts themselves if nothing does."""
+    thoughts = list(_THOUGHT.finditer(text))
+    said = text[thoughts[-1].end() :] if thoughts else ""
+    return said if said.strip() else text
+
+
+def _to_the_point(text: str) -> str:
+    """Leave out the last lines if they only address the reader."""
+    text = text.rstrip()
+    for _ in range(_CHATS):
+        said, _, line = text.rpartition("\n")
+        if not said.strip() or not _CHATTER.match(line[:_TAIL]):
+            break
+        text = said.rstrip()
+    return text
 
 
 def announced(line: str) -> str | None:
@@ -83,6 +118,9 @@ def _tails(text: str) -> Iterator[str]:
     """What stands where an answer is announced, the surest announcement first."""
     yield from _boxes(text)
     yield from _after_hashes(text)
+    for pattern in (_FIELD, _HEADED):
+        if places := list(pattern.finditer(text)):
+            yield places[-1][1] or places[-1][2] if pattern is _FIELD else places[-1][1]
     lines = text.rstrip().rsplit("\n", 1)
     if found := _LAST_LINE.match(lines[-1][:_TAIL]):
         yield found[1]
@@ -126,6 +164,8 @@ def _equated(text: str) -> str | None:
 def _unannounced(text: str, choices: Sequence[str]) -> Answer | None:
     """The last option named, else the number it ends on, else what a last "hence" says."""
     letters = [option(found[0], choices) for found in _LETTER.finditer(text)] if choices else []
+    if choices:
+        letters.append(alone(text.rpartition("\n")[2][:_TAIL], choices))
     place = next((place for place in reversed(letters) if place is not None), None)
     if place is not None:
         return Answer(letter(place))

@@ -9,12 +9,13 @@ from cap_server.answers.plain import plain
 
 _LETTER = re.compile(
     r"(?:(?:the\s+)?(?:correct\s+|right\s+)?(?:options?|choices?|answer)\s*(?:is\s*)?:?\s*"
-    r"|应?选(?:择|项)?\s*:?\s*)?"
-    r"(?:[(\[]\s*([A-Z])\s*[)\]]|([A-Z])(?=\s*$|\s*[.):,、]|\s*(?:is|was)\b))"
-    r"|(?:(?:the\s+)?(?:correct\s+|right\s+)?(?:option|choice)\s+|应?选(?:择|项)?\s*:?\s*)([A-Z])\b",
+    r"|应?选(?:择|项)?(?:是|为)?\s*:?\s*)?"
+    r"(?:[(\[]\s*([A-Z])\s*[)\]]|([A-Z])(?=\s*$|\s*[.):,、]|\s*(?:is|was)\b|\s*选?项))"
+    r"|(?:(?:the\s+)?(?:correct\s+|right\s+)?(?:option|choice)\s+|应?选(?:择|项)?(?:是|为)?\s*:?\s*)([A-Z])\b",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"\s*[(\[（]?([A-Za-z])[)\].:、．：）]\s*(?=\S)")
+_ALONE = re.compile(r"[(\[]?([A-Z])(?:[)\].:,、]+(.*))?")
 _LONGEST = 2000
 
 
@@ -25,6 +26,16 @@ def option(text: str, choices: Sequence[str]) -> int | None:
         return None
     place = ord((found[1] or found[2] or found[3]).upper()) - ord("A")
     return place if place < len(choices) else None
+
+
+def alone(line: str, choices: Sequence[str]) -> int | None:
+    """Return the place of the choice that is all of `line`: `C`, `**(C)**`, `C. 16`."""
+    found = _ALONE.fullmatch(_bare(line))
+    place = ord(found[1]) - ord("A") if found else len(choices)
+    if found is None or place >= len(choices):
+        return None
+    rest, choice = (found[2] or "").strip(" .*_"), unlabelled(choices)[place].strip(" .")
+    return place if not rest or rest.casefold() == _bare(choice).casefold() else None
 
 
 def letter(place: int) -> str:

@@ -32,6 +32,7 @@ _MATHS = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$(?=\S)([^$\n]*[^$\s\\])\$(?!\d)")
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _BOLD = re.compile(r"(?<![\w)*])(\*\*|__)(?=\S)([^*_\n]{1,400})\1(?![\w(*])")
 _SPACE = re.compile(r"\s+")
+_LOOSE_POWER = re.compile(r"\s+\^")
 
 _WORDS = {
     "times": "*", "cdot": "*", "ast": "*", "div": "/", "pi": " pi ", "infty": "oo", "le": "<=",
@@ -71,7 +72,7 @@ def _without_latex(text: str) -> str:
         if not count:
             break
     text = _COMMAND.sub(lambda found: _WORDS.get(found[1], found[0]), text)
-    text = text.replace("{,}", ",")
+    text = _LOOSE_POWER.sub("^", text.replace("{,}", ","))
     text = _structured(text) if "\\" in text else text
     return _set_braces(text).replace("{", "(").replace("}", ")")
 

@@ -51,8 +51,12 @@ _SPLIT = re.compile(r"\s*[,;]\s*(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+|\s*[和或�
 _COMMA = re.compile(r"[,;]\s")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = re.compile(r"[^\w+\-*/^=<>%$€£¥]+|_+")
-_TRUTH = dict.fromkeys(("yes", "true", "是", "对", "是的", "对的", "正确"), "yes")
-_TRUTH |= dict.fromkeys(("no", "false", "否", "不是", "不对", "错", "错误"), "no")
+_TRUTH = dict.fromkeys(
+    ("yes", "true", "是", "对", "是的", "对的", "正确", "能", "会", "可以"), "yes"
+)
+_TRUTH |= dict.fromkeys(
+    ("no", "false", "否", "不是", "不对", "错", "错误", "不能", "不会", "不可以"), "no"
+)
 _TRAILING = " .,;:?\"'"
 
 

@@ -99,7 +99,7 @@ def _number(part: str) -> str | None:
     if not measures or any(s.dimension in _HOME_MONEY and s.factor == 1 for s in measures):
         return number.written
     signed = not plain(part).startswith(number.written)
-    return _stripped(part) if signed else f"{number.written} {number.phrase}"
+    return _stripped(part) if signed else f"{number.written} {number.phrase}".rstrip()
 
 
 def _stripped(part: str) -> str:

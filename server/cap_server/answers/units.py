@@ -22,7 +22,7 @@ _VOLUME = {
     "cup": "0.0002365882365",
 }  # fmt: skip
 _TIME = {
-    "s sec second 秒 秒钟": "1", "min minute 分钟 分": "60", "h hr hour 小时 时": "3600",
+    "s sec second 秒 秒钟": "1", "min minute 分钟 分": "60", "h hr hour 小时 个小时 时": "3600",
     "day 天 日": "86400", "week 周 星期": "604800",
 }  # fmt: skip
 _CALENDAR = {"month 个月 月": "1", "yr year 年 岁": "12"}

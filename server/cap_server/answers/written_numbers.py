@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -43,6 +44,9 @@ _CLAUSE = re.compile(
 _PHRASE = re.compile(
     r"(?=/?\s?[^\W\d_]|[°'$€£¥¢])(?:[^\W\d_]\^?\(?[23]\)?(?!\w)|[^\W\d_]|[°'/.\-\s()$€£¥¢])+"
 )
+_NEGATIVE = re.compile(r"(?:(?:minus|negative)\s+|负)(?=[\w$€£¥.])", re.IGNORECASE)
+_AND_A_PART = re.compile(r"(\w{1,40}) and (?:a|one) (half|third|quarter)\b(.*)", re.IGNORECASE)
+_PART = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4)}
 _PHRASE_LENGTH = 100
 _UNIT_WORDS = 8
 
@@ -54,9 +58,39 @@ def read_number(text: str) -> Number | None:
         text = "-" + text[1:-1]
     if len(text) > _EXACT_DIGITS:
         return _long(text)
+    if found := _NEGATIVE.match(text):
+        return _negated(found[0], read_number(text[found.end() :]))
     return (
-        _portion(text) or _literal(text) or _composite(text) or _expression(text) or _spelled(text)
+        _portion(text)
+        or _literal(text)
+        or _composite(text)
+        or _expression(text)
+        or _spelled(text)
+        or _and_a_part(text)
     )
+
+
+def _negated(sign: str, number: Number | None) -> Number | None:
+    """`minus 5`, `negative five`, `负五`; two signs in a row are none of ours."""
+    if number is None or number.value < 0:
+        return None
+    written = f"-{number.written}" if number.written[:1].isdigit() else f"{sign}{number.written}"
+    return replace(number, value=-number.value, written=written)
+
+
+def _and_a_part(text: str) -> Number | None:
+    """`6 and a half`, `two and a quarter hours`."""
+    found = _AND_A_PART.fullmatch(text)
+    whole = read_number(found[1]) if found else None
+    if found is None or whole is None or whole.phrase or whole.percent:
+        return None
+    part, rest = _PART[found[2].casefold()], found[3].strip()
+    if not isinstance(whole.value, Fraction) or whole.value.denominator != 1:
+        return None
+    if rest and not _is_phrase(rest, glued=False):
+        return None
+    written = text[: len(text) - len(found[3])].strip()
+    return Number(whole.value + part, unit=unit(rest), written=written, phrase=rest)
 
 
 def leading_number(text: str) -> Number | None:
@@ -195,4 +229,4 @@ def _spelled(text: str) -> Number | None:
     rest = text[end:].strip()
     if rest and not _is_phrase(rest, glued=False):
         return None
-    return Number(Fraction(value), unit=unit(rest), written=text[:end].strip(), phrase=rest)
+    return Number(value, unit=unit(rest), written=text[:end].strip(), phrase=rest)
