@@ -20,11 +20,13 @@ from rich.table import Table
 from cap_sandbox import PoolError
 from cap_server import __version__, terminal
 from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
+from cap_server.eval_cli import eval_
 from cap_server.example import EXAMPLE
 from cap_server.logs import configure_logs
 from cap_server.sandbox_cli import sandbox_cli
 from cap_server.serving import ServingError, serve, up
 from cap_server.settings import Settings
+from cap_server.strategy_text import strategy_of
 
 _EXIT_CODES = """\
 Exit codes: 0 an answer was confirmed, corrected or found; 1 the server refused or failed;
@@ -39,6 +41,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.add_typer(sandbox_cli, name="sandbox")
+cli.command("eval", epilog="Exit codes: 0 done; 1 it could not go on; 2 wrong usage.")(eval_)
 _out = Console()
 _err = Console(stderr=True)
 
@@ -226,18 +229,10 @@ def _read(path: str) -> str:
 
 
 def _strategy(text: str) -> dict[str, Any]:
-    """`name:parameter=value,…` as the API takes it; the server checks names and ranges."""
-    name, _, parameters = text.partition(":")
-    strategy: dict[str, Any] = {"name": name}
-    for each in filter(None, parameters.split(",")):
-        key, equals, value = each.partition("=")
-        if not equals:
-            _fail(f"--strategy {text}: expected NAME:PARAMETER=VALUE,…", code=2)
-        try:
-            strategy[key] = json.loads(value)
-        except ValueError:
-            strategy[key] = value
-    return strategy
+    try:
+        return strategy_of(text)
+    except ValueError as error:
+        _fail(str(error), code=2)
 
 
 def _post(url: str, body: dict[str, Any], *, api_key: str | None) -> dict[str, Any]:

@@ -104,8 +104,14 @@ class Agreement:
         weights = await self._weights(groups, problem, bench)
         drawn = max(1, len(groups.numbers))
         # A CoT's word is a vote too: without it, one program that agrees would not be a majority.
-        for number in agreed & weights.keys():
+        backed = agreed & weights.keys()
+        for number in backed:
             weights[number] += 1
+        first = next(iter(weights), None)
+        if first is not None and not backed and weights[first] > 1:
+            weights[first] += (
+                0.5  # no program backs a CoT: the earliest of equals beats its one voice
+            )
         return choose(
             groups,
             problem,

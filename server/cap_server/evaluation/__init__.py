@@ -1,0 +1,1 @@
+"""`cap eval`: strategies compared on labelled problems, through a running server."""
