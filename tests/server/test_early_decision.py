@@ -130,6 +130,24 @@ async def test_adaptive_keeps_a_trusted_source_against_a_few_programs() -> None:
     assert result.winner is None
 
 
+async def test_one_question_in_eight_is_looked_into_even_where_it_seems_futile() -> None:
+    drawn = []
+    for n in range(200):
+        script, sandbox = programs_that_come_to(*[18] * 12)
+        given_ = Prior(None, Answer("26"), source="s")
+        result = await refine(
+            Problem(f"Question {n}?", prior=given_),
+            tools=tools(ScriptedModel(script), sandbox),
+            strategy=Adaptive(),
+            sampling=Sampling(),
+            budget=Budget(),
+            limits=Limits(),
+            trust=Estimates({"s": Source(0.93, 0.9, 0.95, 300)}, 0.8, 0.97),
+        )
+        drawn.append(result.usage.programs)
+    assert 8 <= sum(each > min(drawn) for each in drawn) <= 50
+
+
 async def test_adaptive_corrects_a_weak_source_with_a_few_programs_that_agree() -> None:
     result = await run(Adaptive(), [18] * 12, trust=WEAK)
     assert (result.decision, result.answer) == ("corrected", Answer("18"))
