@@ -42,18 +42,18 @@ class Recipe:
     seed: int = 1
     shares: Mapping[str, float] = field(
         default_factory=lambda: {
-            "synthetic_en": 0.66,
-            "gsm8k": 0.22,
-            "synthetic_zh": 0.07,
-            "ape210k": 0.05,
+            "synthetic_en": 0.74,
+            "gsm8k": 0.18,
+            "synthetic_zh": 0.05,
+            "ape210k": 0.03,
         }
     )
     kinds: Mapping[str, float] = field(
-        default_factory=lambda: {"none": 0.40, "right": 0.20, "wrong": 0.33, "critic": 0.07}
+        default_factory=lambda: {"none": 0.48, "right": 0.17, "wrong": 0.29, "critic": 0.06}
     )
     twins: float = 0.6
-    longest: int = 560
-    longest_program: int = 6
+    longest: int = 420
+    longest_program: int = 5
 
 
 @dataclass(frozen=True, slots=True)
