@@ -121,8 +121,9 @@ def _node(tree: ast.expr, known: Mapping[str, Node], seen: dict[str, Node], text
                 a, b = (_node(side, known, seen, text) for side in (left, right))
                 seen[key] = Sum(_SIGNS[type(op)], a, b)
             return seen[key]
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            return number(Fraction(str(value)))
+        case ast.Constant(value=int() | float() as value) if type(value) is not bool:
+            if value < _LARGEST:  # infinity is no fraction
+                return number(Fraction(str(value)))
         case ast.Name(id=name) if name in known:
             return known[name]
     raise SumError(text)
@@ -209,9 +210,7 @@ def _write(
         return done[id(node)]
     signs, operands = _chain(node, shared)
     terms: list[Number | str] = [
-        operand
-        if isinstance(operand, Number)
-        else _write(operand, lines, done, shared=shared)
+        operand if isinstance(operand, Number) else _write(operand, lines, done, shared=shared)
         for operand in operands
     ]
     name = "answer" if last else NAMES[len(lines) % len(NAMES)]

@@ -148,11 +148,9 @@ def draw(
     larger: bool = False,
     given: Mapping[str, Fraction] | None = None,
 ) -> dict[str, Fraction]:
-    """Numbers that make a sane problem.
+    """Numbers that make a sane problem, beside those that are `given`.
 
-    Args:
-        given: numbers that are fixed already.
-        larger: whether whole numbers may be ten times as large as usual.
+    With `larger`, whole numbers may be ten times as large as usual.
 
     Raises:
         FamilyError: none were found.

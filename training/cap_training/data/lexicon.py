@@ -48,11 +48,7 @@ def words(language: str) -> Mapping[str, tuple[str, ...]]:
 def people(
     kinds: Mapping[str, tuple[str, ...]], rng: random.Random, *, speaker: bool = True
 ) -> tuple[Person, ...]:
-    """Draw four different people; the first one may be the speaker, a trade or a group.
-
-    Args:
-        speaker: whether it may be "I", "we" or "you".
-    """
+    """Draw four different people; the first one may be a trade or a group, or the `speaker`."""
     drawn: list[Person] = []
     while len(drawn) < 4:
         person = _person(kinds, rng, speaker=speaker and not drawn, others=bool(drawn))

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cap_training.data.synthetic import in_words
+from cap_training.data.number_words import in_words
 
 _WORDS = {in_words(value): value for value in range(2, 100)} | {"dozen": 12}
-_DIGITS = re.compile(r"(?<![A-Za-z0-9_.:/])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?![\d:/])(?!\.\d)(?!(?:st|nd|rd|th)\b)")
+_DIGITS = re.compile(
+    r"(?<![A-Za-z0-9_.:/])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?![\d:/])(?!\.\d)(?!(?:st|nd|rd|th)\b)"
+)
 _WORD = re.compile(
     r"(?<![-\w])(" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")(?![-\w])", re.IGNORECASE
 )
@@ -26,7 +28,8 @@ class Mention:
 
 
 def mentions(text: str) -> tuple[Mention, ...]:
-    """The numbers of a text in their order. Times of day, fractions and ordinals are not read."""
+    """The numbers of a text in their order. Not read are times of day, fractions, ordinals, and
+    a number before a colon."""
     found = [
         Mention(m.start(), m.end(), Fraction(m[0].replace(",", "")), in_words=False)
         for m in _DIGITS.finditer(text)

@@ -20,9 +20,8 @@ def split_of(source: str) -> str:
 
 
 def without(rows: Iterable[Row], held_out: Set[str]) -> Iterator[Row]:
-    """The rows whose question, or the question they were made from, is not held out.
+    """The rows of which neither the question nor the one it was made from is `held_out`.
 
-    Args:
-        held_out: ids of questions, as `question_id` makes them.
+    Both are told by their ids, as `question_id` makes them.
     """
     return (row for row in rows if row.id not in held_out and row.source not in held_out)

@@ -38,11 +38,7 @@ class Surface:
         self._say = say
 
     def dress(self, facts: Sequence[str], question: str, *, plain: bool = False) -> str:
-        """Join facts and question.
-
-        Args:
-            plain: leave the sentences as they are, except for irrelevant facts.
-        """
+        """Join facts and question; `plain` leaves all sentences as they are, but may add some."""
         told = list(facts)
         if not plain:
             self._join(told)
