@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from cap_training.data.arithmetic import evaluate, numbers, written
 from cap_training.data.cots import right_cot, wrong_cot
 from cap_training.data.grammar import FamilyError, read
 from cap_training.data.mentions import mentions
+from cap_training.data.problems import SourceProblem
 from cap_training.data.synthetic import Draw, Grammar, is_hidden
 
 ENGLISH = Grammar.of("en")
@@ -95,3 +97,17 @@ def test_a_family_without_numbers_that_fit_is_given_up() -> None:
     grammar = Grammar("en", families, (), {"none": macros}, ENGLISH.kinds)
     with pytest.raises(FamilyError):
         grammar.problem(random.Random(1))
+
+
+def test_the_docs_family_can_be_read_and_drawn_from() -> None:
+    page = (Path(__file__).parents[2] / "docs/training-data.md").read_text("utf-8")
+    text = "@ groups" + page.partition("\n@ groups")[2].partition("```")[0]
+    families, macros = read(text, language="en")
+    grammar = Grammar("en", families, (), {"groups_loss": macros}, ENGLISH.kinds)
+    for unseen in (False, True):
+        problem = grammar.problem(random.Random(1), Draw(unseen=unseen))
+        assert len(numbers_of(problem)) == 3
+
+
+def numbers_of(problem: SourceProblem) -> list[str]:
+    return [number.text for number in numbers(problem.sum)]

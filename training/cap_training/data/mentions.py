@@ -29,7 +29,8 @@ class Mention:
 
 def mentions(text: str) -> tuple[Mention, ...]:
     """The numbers of a text in their order. Not read are times of day, fractions, ordinals, and
-    a number before a colon."""
+    a number before a colon.
+    """
     found = [
         Mention(m.start(), m.end(), Fraction(m[0].replace(",", "")), in_words=False)
         for m in _DIGITS.finditer(text)

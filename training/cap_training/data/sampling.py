@@ -18,7 +18,6 @@ from cap_training.data.journal import Journal
 from cap_training.data.problems import question_id
 
 _TRIES = 6
-_FIRST_WAIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Plan:
         cots, programs: draws of each for every problem; the programs are drawn without a CoT.
         tokens: completion tokens of the whole journal, after which no draw is begun. None: no end.
         concurrency: draws that are under way at once.
+        first_wait_s: before a model that is away is asked again; doubled each time.
     """
 
     cots: int = 4
@@ -53,6 +53,7 @@ class Plan:
     tokens: int | None = None
     concurrency: int = 32
     seed: int = 1
+    first_wait_s: float = 1.0
     prompt_format: PromptFormatName = "few_shot"
 
 
@@ -153,7 +154,7 @@ async def _sampled(draw: _Draw, model: Model, plan: Plan) -> Sample:
         except ModelUnavailableError:
             if attempt == _TRIES - 1:
                 raise
-            await asyncio.sleep(_FIRST_WAIT_S * 2**attempt)
+            await asyncio.sleep(plan.first_wait_s * 2**attempt)
     raise AssertionError("unreachable")
 
 
