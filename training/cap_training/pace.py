@@ -50,7 +50,8 @@ class Pace:
 
     def rate(self) -> float:
         """The learning rate now, as a share of its peak."""
-        return min(1.0, (self.step + 1) / WARM_UP_STEPS) * (1 - self.fraction())
+        steps = min(WARM_UP_STEPS, max(1, self.total_steps // 10))
+        return min(1.0, (self.step + 1) / steps) * (1 - self.fraction())
 
     def over(self) -> bool:
         """Whether there is no room for one more step."""

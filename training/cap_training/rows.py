@@ -16,14 +16,12 @@ import numpy as np
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from cap_training.failures import RowsError
+
 Message = dict[str, str]
 Column = Literal["prompt", "completion", "chosen", "rejected"]
 
 _BATCH = 4096
-
-
-class RowsError(Exception):
-    """Rows cannot be used; the message says which file, and why."""
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,20 @@ import json
 import logging
 import shutil
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 import transformers
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from cap_training.budget import Clock
 from cap_training.data.files import sha256
+from cap_training.failures import RunError
 from cap_training.pace import Pace
 from cap_training.watch import latest, write_whole
 
@@ -33,10 +36,6 @@ MAY_CHANGE = frozenset(
 """Options that a run may go on with other values of."""
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers")
-
-
-class RunError(Exception):
-    """A run cannot start or go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,9 @@ def prepare(seed: int) -> None:
     transformers.set_seed(seed)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    # TRL sets an option by a name that transformers has given up.
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # Denormal numbers cost a CPU a hundred times what others do, and mean nothing here.
     torch.set_flush_denormal(True)

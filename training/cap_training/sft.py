@@ -22,6 +22,7 @@ from cap_training import models, rows, run
 from cap_training.budget import Clock
 from cap_training.bundles import IGNORED, Bundles
 from cap_training.export import export
+from cap_training.failures import RowsError
 from cap_training.held_out import completion_logits, measure
 from cap_training.optimizer import MuonAdamW
 from cap_training.pace import Pace
@@ -199,7 +200,7 @@ def _read(files: Sequence[Path]) -> Iterator[dict[str, list[rows.Message]]]:
 def _bundles(files: Sequence[Path], tokenizer: Any, options: SftOptions) -> Bundles:
     tokens, dropped = rows.tokenize(_read(files), tokenizer, context=options.shape.context)
     if not len(tokens):
-        raise rows.RowsError(f"{', '.join(map(str, files))}: no row fits; {dropped} are too long")
+        raise RowsError(f"{', '.join(map(str, files))}: no row fits; {dropped} are too long")
     return Bundles(
         tokens,
         batch_tokens=options.micro_tokens or options.batch_tokens,

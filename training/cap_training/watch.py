@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sys
@@ -14,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainerCallback
 
 from cap_training.budget import spoken
+from cap_training.export import export
 from cap_training.pace import Pace
 
 CLOCK = "clock.json"
@@ -30,6 +32,7 @@ class Watch(TrainerCallback):
         save_every_s: how much work a kill may cost.
         held_out: measures the model on rows that it does not train on.
         measure_every_s: how often it does.
+        best: keeps the best model that was measured, and says when to give up.
     """
 
     def __init__(
@@ -40,12 +43,13 @@ class Watch(TrainerCallback):
         save_every_s: float,
         held_out: HeldOut | None = None,
         measure_every_s: float = 600.0,
+        best: Best | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.pace = pace
         self._metrics = folder / "metrics.jsonl"
         self._board = SummaryWriter(str(folder / "tensorboard"))
-        self._held_out = held_out
+        self._held_out, self._best = held_out, best
         self._say = say or _to_stderr
         self._every_s = {"log": _LOG_EVERY_S, "save": save_every_s, "measure": measure_every_s}
         self._last_s = dict.fromkeys(self._every_s, time.monotonic())
@@ -63,8 +67,11 @@ class Watch(TrainerCallback):
         control.should_save |= self._due("save") and not over
         if self._held_out and self._due("measure") and not over:
             self.measure(more["model"])
+            control.should_training_stop |= self._best is not None and self._best.is_past
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "num_tokens" in (logs or {}):  # TRL's own count, where the run keeps none
+            self.pace.tokens = max(self.pace.tokens, int(logs["num_tokens"]))
         now_s, tokens = self.pace.clock.elapsed_s(), self.pace.tokens
         before_s, before = self._logged
         speed = (tokens - before) / max(1e-9, now_s - before_s)
@@ -92,6 +99,8 @@ class Watch(TrainerCallback):
         self.record(facts)
         said = ", ".join(f"{name} {value:.4f}" for name, value in facts.items())
         self._say(f"  held out: {said}")
+        if self._best is not None:
+            self._best.see(model, facts, step=self.pace.step)
         return facts
 
     def record(self, facts: Mapping[str, float]) -> None:
@@ -123,6 +132,47 @@ class Watch(TrainerCallback):
         end = f"{spoken(left_s)} left" if left_s is not None else "time left not known yet"
         done = f"{100 * self.pace.fraction():5.1f} %  step {self.pace.step}"
         return f"{done}  {values}  {spoken(self.pace.clock.elapsed_s())} gone, {end}"
+
+
+class Best:
+    """The best model so far by the share of held-out rows that it writes to the letter.
+
+    Attributes:
+        step: when it was measured.
+
+    Args:
+        folder: where it is kept.
+        patience: measurements without a better one before it is time to stop; 0: never.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Any, *, patience: int) -> None:
+        self.folder, self.step = folder, 0
+        self._tokenizer, self._patience = tokenizer, patience
+        self._record = folder.with_name(folder.name + ".json")
+        self._found, self._worse = -1.0, 0
+        if self._record.exists():
+            kept = json.loads(self._record.read_text("utf-8"))
+            self._found, self._worse, self.step = kept["found"], kept["worse"], kept["step"]
+
+    @property
+    def is_past(self) -> bool:
+        return 0 < self._patience <= self._worse
+
+    def see(self, model: Any, facts: Mapping[str, float], *, step: int) -> None:
+        """Keeps `model` if its measurement is the best so far."""
+        value = facts["held_out/exact"]
+        self._worse += 1
+        if value > self._found:
+            self._found, self._worse, self.step = value, 0, step
+            export(copy.deepcopy(model), self._tokenizer, self.folder)
+        kept = {"found": self._found, "worse": self._worse, "step": self.step}
+        write_whole(self._record, json.dumps(kept))
+
+    def promote(self, folder: Path) -> None:
+        """Moves the best model to `folder`."""
+        if folder.exists():
+            shutil.rmtree(folder)
+        self.folder.replace(folder)
 
 
 def latest(checkpoints: Path) -> tuple[Path, Mapping[str, float]] | None:
