@@ -6,6 +6,7 @@ import os
 
 import typer
 
+from cap_training.commands.evaluate import evaluate_
 from cap_training.commands.extrapolate import extrapolate_
 from cap_training.commands.mine import mine_
 from cap_training.commands.prefer import prefer_
@@ -21,6 +22,7 @@ cli.add_typer(data_cli, name="data")
 cli.command("sft")(sft_)
 cli.command("mine")(mine_)
 cli.command("prefer")(prefer_)
+cli.command("evaluate")(evaluate_)
 cli.command("extrapolate")(extrapolate_)
 
 

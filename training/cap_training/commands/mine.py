@@ -32,10 +32,12 @@ def mine_(
     seed: Seed = 0,
 ) -> None:
     """Let the model refine its training rows, run what it writes, and pair right with wrong."""
+    from cap_server.logs import configure_logs
     from cap_training.mine import MineOptions, mine
     from cap_training.run import say
     from cap_training.serving import Server, served
 
+    configure_logs("error")
     if (model is None) == (url is None):
         raise typer.BadParameter("give one of --model and --url")
     options = MineOptions(
