@@ -14,7 +14,13 @@ from cap_server.domain import Limits, Sample
 from cap_server.errors import ModelUnavailableError
 from cap_server.testing import FakeSandbox, ScriptedModel
 from cap_training.data.journal import Journal
-from cap_training.data.labelling import Judgement, judge, preferences, prompt_completions
+from cap_training.data.labelling import (
+    Judgement,
+    judge,
+    preferences,
+    prompt_completions,
+    unpaired_rows,
+)
 from cap_training.data.refinements import Trust, read_refinements
 from cap_training.data.sampling import Labelled, Plan, read_labelled, sample
 
@@ -133,6 +139,13 @@ async def test_stage_two_prefers_the_right_program(equality: MathVerify) -> None
     (pair,) = preferences(await judged(equality), random.Random(1))
     assert pair["chosen"][0]["content"].startswith("answer = 3 * 6")
     assert pair["rejected"][0]["content"].startswith("answer = 3 + 6")
+
+
+async def test_unpaired_rows_want_right_programs_only(equality: MathVerify) -> None:
+    rows = list(unpaired_rows(await judged(equality), random.Random(1)))
+    assert {row["label"] for row in rows} == {True, False}
+    for row in rows:
+        assert row["completion"][0]["content"].startswith("answer = 3 * 6") is row["label"]
 
 
 def logged(**more: object) -> dict[str, object]:

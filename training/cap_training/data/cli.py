@@ -23,7 +23,13 @@ from cap_server.errors import CapError
 from cap_server.prompts import PromptFormatName
 from cap_training.data.card import Census, write_card, write_parquet
 from cap_training.data.journal import Journal
-from cap_training.data.labelling import Judgement, judge, preferences, prompt_completions
+from cap_training.data.labelling import (
+    Judgement,
+    judge,
+    preferences,
+    prompt_completions,
+    unpaired_rows,
+)
 from cap_training.data.mixture import Mixture, Recipe, Sources, described
 from cap_training.data.refinements import Trust, read_refinements
 from cap_training.data.sampling import Labelled, Plan, count, read_labelled, sample
@@ -171,7 +177,8 @@ def _write(
         sft = [r.columns() for j in chosen for r in prompt_completions(j, rng, origin=origin)]
         pairs = [pair for judgement in chosen for pair in preferences(judgement, rng)]
         sft = [row | {"split": split} for row in sft]
-        for name, rows in ((split, sft), (f"{split}_pairs", pairs)):
+        single = [row for judgement in chosen for row in unpaired_rows(judgement, rng)]
+        for name, rows in ((split, sft), (f"{split}_pairs", pairs), (f"{split}_unpaired", single)):
             if rows:
                 files.append(output / f"{name}.parquet")
                 counted = census.counted(rows) if name == split else rows

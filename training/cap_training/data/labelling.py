@@ -13,7 +13,7 @@ from cap_server.answers import extract, from_value
 from cap_server.domain import Answer, Limits
 from cap_server.ports import Equality, Sandbox
 from cap_server.prompts import PROMPT_FORMATS, PromptFormatName
-from cap_training.data.rows import Row, ask, ask_critic, preference, reply
+from cap_training.data.rows import Row, ask, ask_critic, preference, reply, unpaired
 from cap_training.data.sampling import Labelled
 from cap_training.data.split import split_of
 
@@ -151,6 +151,22 @@ def preferences(
             reply(good.text, is_right),
             reply(bad.text, None if is_right is None else not is_right),
             facts | {"cot": None if cot is None else cot.text},
+        )
+
+
+def unpaired_rows(
+    judgement: Judgement, rng: random.Random, *, most: int = 4
+) -> Iterator[dict[str, Any]]:
+    """Programs with a label each, wanted or not, for losses that need no pairs."""
+    for judged in _by_turns(judgement.programs, rng)[:most]:
+        cot = rng.choice([None, *judgement.cots])
+        right = None if cot is None else cot.right
+        verdict = right if judged.right or right is None else not right
+        yield unpaired(
+            ask(judgement.labelled.question, None if cot is None else cot.text),
+            reply(judged.text, verdict),
+            label=judged.right,
+            facts=_facts(judgement) | {"cot": None if cot is None else cot.text},
         )
 
 

@@ -75,7 +75,9 @@ def preference(prompt: str, chosen: str, rejected: str, facts: Mapping[str, Any]
     }
 
 
-def unpaired(prompt: str, completion: str, label: bool, facts: Mapping[str, Any]) -> dict[str, Any]:
+def unpaired(
+    prompt: str, completion: str, *, label: bool, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """A row in TRL's unpaired preference form: `label` says whether the completion is wanted."""
     return dict(facts) | {
         "prompt": [{"role": "user", "content": prompt}],
