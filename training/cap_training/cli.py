@@ -10,6 +10,7 @@ from cap_training.commands.evaluate import evaluate_
 from cap_training.commands.extrapolate import extrapolate_
 from cap_training.commands.mine import mine_
 from cap_training.commands.prefer import prefer_
+from cap_training.commands.run import run_
 from cap_training.commands.sft import sft_
 from cap_training.data.cli import data_cli
 
@@ -19,6 +20,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.add_typer(data_cli, name="data")
+cli.command("run")(run_)
 cli.command("sft")(sft_)
 cli.command("mine")(mine_)
 cli.command("prefer")(prefer_)

@@ -155,7 +155,7 @@ def prepare(seed: int) -> None:
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     # TRL sets an option by a name that transformers has given up.
-    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # Denormal numbers cost a CPU a hundred times what others do, and mean nothing here.
     torch.set_flush_denormal(True)
