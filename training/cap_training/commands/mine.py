@@ -1,0 +1,66 @@
+"""`cap-train mine`: pairs for stage 2."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cap_training.commands.options import Budget, Data, Seed, reporting
+
+
+def mine_(
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Parquet file for the pairs.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of the model; vLLM is started.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Or the root of an API that serves it.")] = None,
+    name: Annotated[str, typer.Option(help="What that API calls it.")] = "cap",
+    samples: Annotated[int, typer.Option(min=2, help="Draws for each row.")] = 8,
+    temperature: Annotated[float, typer.Option(min=0, max=2)] = 1.0,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Of a draw.")] = 200,
+    most_rows: Annotated[int, typer.Option(min=0, help="Rows that are asked; 0: all.")] = 0,
+    most_pairs: Annotated[int, typer.Option(min=1, help="Of one row.")] = 2,
+    gold: Annotated[
+        bool, typer.Option(help="Where no draw is right, choose the row's own completion.")
+    ] = False,
+    at_once: Annotated[int, typer.Option(min=1, help="Rows under way at once.")] = 24,
+    budget: Budget = None,
+    seed: Seed = 0,
+) -> None:
+    """Let the model refine its training rows, run what it writes, and pair right with wrong."""
+    from cap_server.logs import configure_logs
+    from cap_training.mine import MineOptions, mine
+    from cap_training.run import say
+    from cap_training.serving import Server, served
+
+    configure_logs("error")
+    if (model is None) == (url is None):
+        raise typer.BadParameter("give one of --model and --url")
+    options = MineOptions(
+        data=tuple(data),
+        output=output,
+        samples=samples,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        most_rows=most_rows,
+        most_pairs=most_pairs,
+        gold=gold,
+        budget_s=budget,
+        at_once=at_once,
+        seed=seed,
+    )
+
+    async def work() -> None:
+        if model is None:
+            counts = await mine(options, Server(str(url), name).settings(), say=say)
+        else:
+            async with served(model, say=say) as server:
+                counts = await mine(options, server.settings(), say=say)
+        say(", ".join(f"{what} {count:,}" for what, count in counts.items()))
+
+    with reporting():
+        asyncio.run(work())

@@ -1,0 +1,186 @@
+"""Problems that nobody wrote: a family, its words and numbers, in one of many wordings."""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cap_training.data import arithmetic
+from cap_training.data.arithmetic import Node, SumError
+from cap_training.data.grammar import Ask, Family, FamilyError, Wording, draw, expand, load
+from cap_training.data.lexicon import words
+from cap_training.data.problems import SourceProblem
+from cap_training.data.scene import Scene
+from cap_training.data.surface import Surface, sentences
+
+FILES = {
+    "en": ("en_change.txt", "en_groups.txt", "en_money.txt", "en_measure.txt", "en_then.txt"),
+    "zh": ("zh.txt",),
+}
+
+_ATTEMPTS = 100
+_COMPOSED = 0.3
+"""Of the problems that can go on, how many do."""
+
+_LARGER = 0.12
+_THERE = re.compile(r"How many \{O\}.*(%left|%total|left\?|now)")
+_GONE = re.compile(r"gone|gave|cost|before|taken|sold|need|pay|buy|percent|problems|lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What kind of problem to draw.
+
+    Attributes:
+        unseen: in a wording that training never shows, instead of one that it may show.
+        family: the family's name. None: any.
+        composed: what happens next to the things of a family, of another family.
+            None: as it comes. True: also with a pair of families that training never shows,
+            and no other.
+    """
+
+    unseen: bool = False
+    family: str | None = None
+    composed: bool | None = None
+
+
+_ANY = Draw()
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """All families of a language, and what their wordings are made of.
+
+    Attributes:
+        then: what may happen to the things of a family.
+    """
+
+    language: str
+    families: tuple[Family, ...]
+    then: tuple[Family, ...]
+    macros: Mapping[str, Mapping[str, str]]
+    kinds: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, language: str) -> Grammar:
+        families: list[Family] = []
+        then: list[Family] = []
+        macros: dict[str, Mapping[str, str]] = {}
+        for file in FILES[language]:
+            found, file_macros = load(file)
+            (then if file.endswith("_then.txt") else families).extend(found)
+            macros |= {family.name: file_macros for family in found}
+        return cls(language, tuple(families), tuple(then), macros, words(language))
+
+    def problem(self, rng: random.Random, want: Draw = _ANY) -> SourceProblem:
+        """Draw a problem.
+
+        Raises:
+            FamilyError: there is none of the wanted kind.
+        """
+        pool = [f for f in self.families if want.family in (None, f.name)]
+        for _ in range(_ATTEMPTS):
+            family = rng.choice(pool)
+            ask = rng.choice(family.asks)
+            then = self._next(family, ask, want, rng)
+            if want.composed is not None and want.composed != (then is not None):
+                continue
+            try:
+                return _Telling(self, family, ask, want, rng).tell(then)
+            except (SumError, FamilyError):
+                continue
+        raise FamilyError(f"no problem found for {want}")
+
+    def _next(self, family: Family, ask: Ask, want: Draw, rng: random.Random) -> Family | None:
+        if not self.then or want.composed is False or not _countable(family, ask):
+            return None
+        if want.composed is None and rng.random() > _COMPOSED:
+            return None
+        hidden = want.composed is True
+        pool = [f for f in self.then if is_hidden(family, f) == hidden]
+        return rng.choice(pool) if pool else None
+
+
+def is_hidden(family: Family, then: Family) -> bool:
+    """Whether training must not show this composition of two families."""
+    return zlib.crc32(f"{family.name}+{then.name}".encode()) % 5 == 0
+
+
+def _countable(family: Family, ask: Ask) -> bool:
+    """Whether the answer is a number of things that are there, so that a story can go on."""
+    text = ask.wordings[0].text
+    return "O" in family.words and bool(_THERE.search(text)) and not _GONE.search(text)
+
+
+class _Telling:
+    """One problem in the making."""
+
+    def __init__(
+        self, grammar: Grammar, family: Family, ask: Ask, want: Draw, rng: random.Random
+    ) -> None:
+        self._grammar = grammar
+        self._family = family
+        self._ask = ask
+        self._unseen = want.unseen
+        self._rng = rng
+
+    def tell(self, then: Family | None) -> SourceProblem:
+        family, rng = self._family, self._rng
+        known = draw(family, rng, larger=rng.random() < _LARGER)
+        sum_ = _checked(self._ask.answer, known, {})
+        scene = Scene.of(family, self._grammar.kinds, known, rng)
+        told = [self._say(scene, family, fact := self._pick(family.facts))]
+        place = f"{family.facts.index(fact)}.{family.asks.index(self._ask)}"
+        last, ask, name = family, self._ask, family.name
+        if then is not None:
+            value = arithmetic.evaluate(sum_)
+            if value.denominator != 1:
+                raise FamilyError("no number of things")
+            more = draw(then, rng, given={"r": value})
+            ask = rng.choice(then.asks)
+            sum_ = _checked(ask.answer, more, {"r": sum_})
+            scene.know(more)
+            told.append(self._say(scene, then, fact := self._pick(then.facts)))
+            place += f"+{then.facts.index(fact)}.{then.asks.index(ask)}"
+            last, name = then, f"{family.name}+{then.name}"
+        wording = self._pick(ask.wordings)
+        question = self._say(scene, last, wording)
+        return SourceProblem(
+            question=self._dressed(scene, told, question),
+            sum=sum_,
+            origin="synthetic",
+            language=self._grammar.language,
+            family=name,
+            wording=f"{place}.{ask.wordings.index(wording)}",
+            unseen=self._unseen,
+            unit=scene.unit,
+        )
+
+    def _pick(self, wordings: tuple[Wording, ...]) -> Wording:
+        pool = [wording for wording in wordings if wording.unseen == self._unseen]
+        if not pool:
+            raise FamilyError("no such wording")
+        return self._rng.choice(pool)
+
+    def _say(self, scene: Scene, family: Family, wording: Wording) -> str:
+        return scene.say(expand(wording.text, self._rng, self._grammar.macros[family.name]))
+
+    def _dressed(self, scene: Scene, told: list[str], question: str) -> str:
+        if self._grammar.language == "zh":
+            return "".join((*told, question))
+        surface = Surface(self._rng, self._grammar.kinds, scene.names, scene.say)
+        facts = [sentence for text in told for sentence in sentences(text)]
+        return surface.dress(facts, question, plain=self._unseen)
+
+
+def _checked(text: str, known: Mapping[str, Fraction], made: Mapping[str, Node]) -> Node:
+    leaves = {name: arithmetic.number(value) for name, value in known.items()}
+    sum_ = arithmetic.parse(text, leaves | dict(made))
+    value = arithmetic.evaluate(sum_)
+    if value < 0 or value.denominator > 100:
+        raise FamilyError("no sensible answer")
+    return sum_

@@ -1,0 +1,57 @@
+"""A model folder in vLLM, for as long as it is needed; or a server that runs already."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cap_server.engine import Engine, EngineOptions, runs_on_gpu
+from cap_server.settings import Settings
+
+_TOO_BUSY_FOR_MORE = 64
+
+
+@dataclass(frozen=True)
+class Server:
+    """An OpenAI-compatible server, and what it calls the model."""
+
+    url: str
+    name: str
+
+    def settings(self) -> Settings:
+        """The CaP server's settings for this model; the rest comes from `CAP_*` as ever."""
+        return Settings(
+            model_url=self.url,
+            model=self.name,
+            prompt_format="trained",
+            model_connections=_TOO_BUSY_FOR_MORE,
+        )
+
+
+@asynccontextmanager
+async def served(model: Path, *, say: Callable[[str], None]) -> AsyncIterator[Server]:
+    """Starts vLLM with the model in the folder `model`, and stops it in the end.
+
+    Raises:
+        EngineError: vLLM is not installed or does not start.
+    """
+    settings = Settings()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    options = EngineOptions(
+        python=settings.engine_python,
+        model=model,
+        served_name="cap",
+        port=port,
+        log=settings.state_dir / f"engine-{port}.log",
+        cache=settings.state_dir / "engine-cache",
+        gpu=runs_on_gpu(settings.engine_python),
+    )
+    async with Engine(options) as engine:
+        say(f"Starting vLLM with {model}.")
+        await engine.ready(timeout_s=settings.engine_timeout_s, progress=lambda _what: None)
+        yield Server(engine.base_url, options.served_name)
