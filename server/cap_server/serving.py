@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from pydantic import AnyHttpUrl
 
 from cap_server.app import create_app, open_store, open_tools
-from cap_server.engine import Engine, EngineOptions
+from cap_server.engine import Engine, EngineOptions, about
 from cap_server.settings import Settings
 
 _GRACE_S = 10
@@ -82,7 +82,14 @@ async def up(
 
 def _with_engine(settings: Settings, options: EngineOptions, *, url: str) -> Settings:
     """`settings` for the model that `options` serve, whatever the environment names instead."""
-    model = {"model_url": AnyHttpUrl(url), "model": options.served_name, "model_api_key": None}
+    model: dict[str, object] = {
+        "model_url": AnyHttpUrl(url),
+        "model": options.served_name,
+        "model_api_key": None,
+    }
+    reliability = about(options.model).reliability
+    if reliability is not None and "model_reliability" not in settings.model_fields_set:
+        model["model_reliability"] = reliability
     return settings.model_copy(update=model)
 
 

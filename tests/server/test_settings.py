@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from cap_server.cli import cli
+from cap_server.engine import EngineError, about
 from cap_server.settings import Settings
 
 
@@ -73,3 +75,19 @@ def test_config_shows_every_setting_and_hides_the_secrets(monkeypatch: pytest.Mo
     assert shown["CAP_MODEL_API_KEY"]["value"] == "********"
     assert shown["CAP_MODEL_API_KEY"]["set_by"] == "environment"
     assert shown["CAP_PORT"]["set_by"] == "default"
+
+
+def test_a_models_folder_says_how_reliable_it_is(tmp_path: Path) -> None:
+    assert about(tmp_path).reliability is None
+    (tmp_path / "cap.json").write_text('{"reliability": 0.65}')
+    assert about(tmp_path).reliability == 0.65
+    for wrong in ('{"reliability": 2}', '{"reliabilty": 0.5}', "{", ""):
+        (tmp_path / "cap.json").write_text(wrong)
+        with pytest.raises(EngineError, match=r"cap\.json"):
+            about(tmp_path)
+
+
+def test_the_model_that_ships_says_that_it_is_weak() -> None:
+    shipped = about(Path(__file__).parents[2] / "models/cap-small").reliability
+    assert shipped is not None
+    assert shipped < 0.8

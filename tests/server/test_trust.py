@@ -133,7 +133,7 @@ def test_the_more_requests_the_narrower_the_interval() -> None:
 
 def test_sources_nobody_has_seen_and_none_at_all_are_newcomers() -> None:
     assert estimate([]).sources == {}
-    assert estimate([]).accuracy("new") == NEWCOMERS.accuracy(None) == 0.7
+    assert estimate([]).accuracy("new") == NEWCOMERS.accuracy(None) == 0.6
 
 
 @given(st.lists(patterns, max_size=30))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cap_server.domain import Pattern
 from cap_server.trust.posterior import joint, posterior, urn
 
-_ACCURACY, _ACCURACY_WEIGHT = 0.7, 4.0
+_ACCURACY, _ACCURACY_WEIGHT = 0.6, 4.0
 _CONCENTRATION, _CONCENTRATION_WEIGHT = 0.5, 4.0
 _RELIABILITY_WEIGHT = 40.0
 _STEPS = 8
