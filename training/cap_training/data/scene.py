@@ -124,7 +124,7 @@ class Scene:
     def _number(self, value: Fraction, part: str | None, *, exact: bool) -> str:
         if part == "times":
             whole = int(value)
-            ways = _TIMES.get(whole, (f"{self._in(whole)} times",))
+            ways: tuple[str, ...] = _TIMES.get(whole, (f"{self._in(whole)} times",))
             return self._rng.choice((*ways, ways[0]))
         if part in ("part", "th"):
             return _PARTS.get(int(value), f"1/{value}")
