@@ -69,14 +69,14 @@ def test_a_finished_run_is_left_alone_and_other_options_are_refused(
 
 def test_rows_that_cannot_be_used_are_named(tmp_path: Path, write: Write) -> None:
     missing = tmp_path / "missing.parquet"
-    with pytest.raises(RunError, match="missing.parquet"):
+    with pytest.raises(RunError, match=r"missing\.parquet"):
         quietly(SftOptions(data=(missing,), output=tmp_path / "a"))
     wrong = write("no-completion", [{"prompt": sums(1)[0]["prompt"]}])
     with pytest.raises(RowsError, match="completion"):
         quietly(SftOptions(data=(wrong,), output=tmp_path / "b"))
     no_parquet = tmp_path / "text.parquet"
     no_parquet.write_text("not Parquet")
-    with pytest.raises(RowsError, match="text.parquet"):
+    with pytest.raises(RowsError, match=r"text\.parquet"):
         quietly(SftOptions(data=(no_parquet,), output=tmp_path / "c"))
 
 
