@@ -4,9 +4,9 @@
 
 `.venv` has the server and its tests; `.engine` has vLLM, which pins dozens of versions and is
 spoken to over HTTP only; `.train` has the server, its tests and what training needs, and is made
-only when it is asked for by name: `all` is what a server needs. An environment is right when its stamp says that it was finished, for
-exactly what is asked for now, and every file that pip recorded is still there. Any other is made
-anew. Needs Python 3.11 or later and nothing else.
+only when it is asked for by name: `all` is what a server needs. An environment is right when its
+stamp says that it was finished, for exactly what is asked for now, and every file that pip recorded
+is still there. Any other is made anew. Needs Python 3.11 or later and nothing else.
 """
 
 # This lets an older Python get as far as being told that it is too old.
