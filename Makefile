@@ -3,19 +3,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean constraints
+.PHONY: help setup setup-train run test check format bench clean constraints
 
 help:  ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Make both environments, .venv (server, tests) and .engine (vLLM), or repair them.
 	@$(PYTHON) deploy/environments/install.py all
 
+setup-train:  ## Make .train, the environment of `cap-train`, or repair it.
+	@$(PYTHON) deploy/environments/install.py train
+
 run: setup  ## Start vLLM with the small CaP model, and the server; print a request to try.
 	@exec $(BIN)/cap up
 
-test: setup  ## Run all tests, those against the real vLLM among them.
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+test: setup setup-train  ## Run all tests, those against the real vLLM among them.
+	@.train/bin/python -m pytest tests/training
+	@$(BIN)/python -m pytest --ignore=tests/training \
+	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check:  ## Format, lint and types, of code and tests.
 	@$(PYTHON) deploy/environments/install.py server
@@ -36,5 +41,5 @@ constraints:  ## Write down the versions that are installed now.
 	  $(BIN)/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools ) > constraints.txt
 
 clean:  ## Remove the environments, the engine's log and cache, and what tools left behind.
-	rm -rf .venv .engine .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
+	rm -rf .venv .engine .train .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
