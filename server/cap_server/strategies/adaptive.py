@@ -55,7 +55,7 @@ class Adaptive:
 
     name: Literal["adaptive"] = "adaptive"
     max_programs: MaxPrograms = 12
-    confidence: Confidence = 0.8
+    confidence: Confidence = 0.78
 
     async def refine(self, problem: Problem, bench: Workbench) -> Choice:
         given = await bench.with_cot(problem)
