@@ -89,6 +89,7 @@ class Workbench:
         self._tokens = TokenBudget(budget.tokens)
         self._next_draw: dict[Task, int] = {"cot": 0, "program": 0}
         self._executions: dict[str, Execution] = {}
+        self._scores: dict[tuple[CriticName, str], float] = {}
         self._running: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def drawing(
@@ -164,7 +165,7 @@ class Workbench:
         critic: CriticName,
         required: bool,
     ) -> tuple[Candidate, ...]:
-        """`candidates` with the scores that `critic` gives them.
+        """`candidates` with the scores that `critic` gives them; nothing is asked about twice.
 
         A critic that cannot be asked leaves them without scores and a warning.
 
@@ -172,13 +173,18 @@ class Workbench:
             CriticUnavailableError: it cannot be asked, and it is `required`.
             LogprobsUnavailableError: the upstream does not tell what the critic needs.
         """
-        working = judged(candidates, problem, name=critic, critic=self._tools.critics.get(critic))
-        scored, usage, warning = await self._in_time(working) or (tuple(candidates), Usage(), None)
+        new = [each for each in candidates if (critic, each.text) not in self._scores]
+        working = judged(new, problem, name=critic, critic=self._tools.critics.get(critic))
+        judgements, usage, warning = await self._in_time(working) or ({}, Usage(), None)
         self.usage += usage
+        self._scores |= {(critic, text): score for text, score in judgements.items()}
         if warning is not None:
             if required:
                 raise warning
             self.warnings.append(f"{warning.message} The vote decided instead.")
+        scored = tuple(
+            replace(each, score=self._scores.get((critic, each.text))) for each in candidates
+        )
         by_draw = {(each.kind, each.index): each for each in scored}
         self.candidates = [by_draw.get((each.kind, each.index), each) for each in self.candidates]
         return scored

@@ -138,6 +138,8 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"limits": {"memory_bytes": 1}}, "limits.memory_bytes", "greater than or equal to"),
     ({"include": ["everything"]}, "include.0", "'candidates'"),
     ({"stream": True}, "stream", "not offered yet"),
+    ({"source": "a\0b"}, "source", "should match pattern"),
+    ({"source": "x" * 201}, "source", "at most 200 characters"),
     ({"questoin": "x"}, "questoin", "no such field"),
 ]
 

@@ -149,6 +149,21 @@ async def test_a_vote_can_be_weighed_by_a_critic() -> None:
     assert (result.decision, result.answer) == ("corrected", Answer("17"))
 
 
+async def test_a_critic_is_asked_about_each_text_once_however_often_its_score_is_needed() -> None:
+    critic = _Scores({})
+    result = await run(
+        Agreement(weights="generative", max_programs=4), [18, 17, 16, 15], {"generative": critic}
+    )
+    assert len(critic.asked) == len(set(critic.asked)) == 4
+    assert result.usage.prompt_tokens == 40
+
+
+async def test_nothing_is_learned_of_a_source_from_programs_that_are_no_witnesses() -> None:
+    for strategy in (Iterate(), Prove()):
+        assert (await run(strategy, [26], {})).pattern is None
+    assert (await run(Majority(programs=1), [26], {})).pattern is not None
+
+
 async def test_bonbon_goes_on_from_the_best_cot_and_the_requests_own_competes() -> None:
     cots = ["It is 9. The answer is 9.", "It is 18. The answer is 18."]
     best = _Scores({cots[1]: 0.8, PROBLEM.prior.cot or "": 0.3})

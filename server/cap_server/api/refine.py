@@ -67,9 +67,9 @@ class RefineIn(WireRequest):
         max_length=26,
         description="The question's options in order; the answer is then a letter, A the first.",
     )
-    source: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="The name of the model that wrote the CoT."
-    )
+    source: (
+        Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = Field(None, description="The name of the model that wrote the CoT; no control characters.")
     strategy: StrategyIn = Field(default_factory=default_strategy)
     sampling: SamplingIn = Field(default_factory=SamplingIn)
     budget: BudgetIn = Field(default_factory=BudgetIn)

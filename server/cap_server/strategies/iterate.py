@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -64,4 +65,6 @@ async def _best(made: list[Candidate], problem: Problem, bench: Workbench) -> Ch
     latest = next((number for number in reversed(groups.numbers) if number is not None), None)
     if latest is not None and sizes[latest] == max(sizes.values()):
         sizes[latest] += 0.5
-    return choose(groups, problem, sizes, drawn=len(made), counted=len(made), overrule=0)
+    choice = choose(groups, problem, sizes, drawn=len(made), counted=len(made), overrule=0)
+    # Versions of one program are no independent witnesses: nothing is learned from them.
+    return replace(choice, pattern=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
@@ -40,7 +41,9 @@ class Prove:
         bench.trace.append(groups.step())
         detail = f"{len(verified)} of {len(cots)} CoTs hold"
         bench.trace.append(Step("decided", len(programs), detail=detail))
-        return await self._chosen(problem, cots, groups, bench)
+        choice = await self._chosen(problem, cots, groups, bench)
+        # Only programs that agree with their CoT are counted: nothing is learned from that.
+        return replace(choice, pattern=None)
 
     async def _pairs(
         self, problem: Problem, bench: Workbench
