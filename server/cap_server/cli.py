@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cap_sandbox import PoolError
 from cap_server import __version__, terminal
+from cap_server.cli_options import ApiKey, Url, server_at
 from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
 from cap_server.eval_cli import eval_
 from cap_server.example import EXAMPLE
@@ -132,15 +133,8 @@ def refine_(
     seed: Annotated[int | None, typer.Option(help="Makes the request repeatable.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds.")] = None,
     candidates: Annotated[bool, typer.Option("--candidates", help="Show every draw.")] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="CAP_BASE_URL", help="The CaP server; the one at CAP_PORT here when not given."
-        ),
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="CAP_API_KEY", help="Where the server wants one.")
-    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="The server's answer, as it is.")] = False,
 ) -> None:
     """Refine one answer on a running server."""
@@ -155,8 +149,7 @@ def refine_(
         budget=_without_unset(deadline_s=deadline) or None,
         include=["candidates"] if candidates else None,
     )
-    at = url or f"http://127.0.0.1:{_settings().port}"
-    refinement = _post(f"{at.rstrip('/')}/v1/refine", body, api_key=api_key)
+    refinement = _post(f"{server_at(url, _settings())}/v1/refine", body, api_key=api_key)
     if as_json:
         sys.stdout.write(json.dumps(refinement, ensure_ascii=False, indent=2) + "\n")
     else:

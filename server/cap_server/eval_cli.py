@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cap_server.adapters.math_verify import MathVerify
+from cap_server.cli_options import ApiKey, Url, server_at
 from cap_server.evaluation.journal import Journal
 from cap_server.evaluation.report import Cost, Figures, figures, plot, table, to_json
 from cap_server.evaluation.rows import EvaluationError, read_rows
@@ -42,20 +43,13 @@ def eval_(
     cost: Annotated[Cost, typer.Option(help="What the picture counts.")] = "programs",
     seed: Annotated[int | None, typer.Option(help="Sent with every request.")] = None,
     at_once: Annotated[int, typer.Option(help="Requests at once.", min=1, max=256)] = 8,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="CAP_BASE_URL", help="The CaP server; the one at CAP_PORT here when not given."
-        ),
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="CAP_API_KEY", help="Where the server wants one.")
-    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Compare strategies on labelled problems, through a running server."""
     labels = strategy or ["single", "majority", "adaptive"]
-    at = url or f"http://127.0.0.1:{Settings().port}"
+    at = server_at(url, Settings())
     try:
         strategies = {label: strategy_of(label) for label in labels}
         evaluation = Evaluation(read_rows(data), strategies, at_once=at_once, seed=seed)
