@@ -14,8 +14,13 @@ class Example:
     answer: str
 
     def curl(self, url: str) -> str:
-        """The request as a command for a shell."""
-        body = json.dumps({"question": self.question, "cot": self.cot}, indent=1)
+        """The request as a command for a shell.
+
+        It asks for a vote: the default knows that the small model is weak, and nothing of the CoT's
+        source yet, and would keep the answer.
+        """
+        request = {"question": self.question, "cot": self.cot, "strategy": "majority"}
+        body = json.dumps(request, indent=1)
         return f"curl -s {url}/v1/refine -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
