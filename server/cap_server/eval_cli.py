@@ -17,7 +17,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.cli_options import ApiKey, Url, server_at
 from cap_server.evaluation.journal import Journal
-from cap_server.evaluation.report import Cost, Figures, figures, plot, table, to_json
+from cap_server.evaluation.report import (
+    Cost,
+    Figures,
+    check_plot,
+    figures,
+    plot,
+    table,
+    to_json,
+)
 from cap_server.evaluation.rows import EvaluationError, read_rows
 from cap_server.evaluation.run import Evaluation, evaluate
 from cap_server.settings import Settings
@@ -51,6 +59,8 @@ def eval_(
     labels = strategy or ["single", "majority", "adaptive"]
     at = server_at(url, Settings())
     try:
+        if plot_file is not None:
+            check_plot(plot_file)
         strategies = {label: strategy_of(label) for label in labels}
         evaluation = Evaluation(read_rows(data), strategies, at_once=at_once, seed=seed)
         of = _measured(evaluation, journal or data.with_suffix(".eval.jsonl"), at, api_key)

@@ -95,6 +95,20 @@ def test_a_file_that_holds_no_rows_is_told(data: Path, text: str, message: str) 
     assert message in result.output
 
 
+def test_a_picture_that_cannot_be_drawn_is_told_before_anything_is_asked(data: Path) -> None:
+    result, model = evaluated(data, "--strategy", "single", "--plot", "picture.bmp")
+    assert result.exit_code == 1
+    assert ".svg or .png" in result.output
+    assert model.prompts == []
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["eval", str(tmp_path / "none.jsonl")])
+    assert result.exit_code == 1
+    assert "No such file" in result.output
+    assert "Errno" not in result.output
+
+
 def test_wrong_strategies_files_and_servers_are_told(data: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     assert run(cli, ["eval", str(data), "--strategy", "pot:programs"]).exit_code == 2

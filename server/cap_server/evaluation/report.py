@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from cap_server.evaluation.rows import EvaluationError
 
 Cost = Literal["programs", "tokens"]
 _Z95 = 1.96
+_PICTURES = (".svg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +108,31 @@ def to_json(of: Sequence[Figures]) -> list[dict[str, Any]]:
     return [asdict(each) for each in of]
 
 
+def check_plot(path: Path) -> None:
+    """Return if `plot` could draw `path`: better known before hours of measuring than after.
+
+    Raises:
+        EvaluationError: why it could not.
+    """
+    if path.suffix not in _PICTURES:
+        raise EvaluationError(f"--plot {path}: its name has to end in {' or '.join(_PICTURES)}.")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise EvaluationError("--plot needs matplotlib: pip install 'cap-refine[plots]'.")
+
+
 def plot(of: Sequence[Figures], path: Path, *, cost: Cost) -> None:
     """Draw accuracy, with its interval, against what a question costs.
 
     Args:
         of: one point each.
-        path: `.svg` or `.png` by its name.
+        path: as `check_plot` takes it.
         cost: programs or completion tokens per question.
 
     Raises:
-        EvaluationError: matplotlib is not installed, or the file cannot be written.
+        EvaluationError: the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EvaluationError(
-            "--plot needs matplotlib: pip install 'cap-refine[plots]'."
-        ) from error
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     for each in of:
@@ -140,5 +150,5 @@ def plot(of: Sequence[Figures], path: Path, *, cost: Cost) -> None:
     axes.legend()
     try:
         figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"--plot {path}: {error}") from error
+    except OSError as error:
+        raise EvaluationError(f"--plot {path}: {error.strerror}.") from error

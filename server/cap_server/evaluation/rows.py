@@ -35,8 +35,10 @@ def read_rows(path: Path) -> list[Row]:
     """
     try:
         lines = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"{path}: {error}") from error
+    except OSError as error:
+        raise EvaluationError(f"{path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path} is not text in UTF-8.") from error
     rows = [_row(line, where=f"{path}:{i}") for i, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise EvaluationError(f"{path} holds no rows.")
