@@ -18,6 +18,7 @@ from cap_server.domain import (
     Usage,
 )
 from cap_server.errors import DeadlineError
+from cap_server.events import Tell, nobody
 from cap_server.strategies import Strategy
 from cap_server.tools import Tools
 from cap_server.trust import NEWCOMERS, Estimates
@@ -33,6 +34,7 @@ async def refine(
     budget: Budget,
     limits: Limits,
     trust: Estimates = NEWCOMERS,
+    tell: Tell = nobody,
 ) -> Refinement:
     """Refine `problem`'s prior by `strategy`.
 
@@ -44,6 +46,7 @@ async def refine(
         budget: what may be spent.
         limits: what one program may use.
         trust: how good sources and model are believed to be.
+        tell: called with what happens, as it happens.
 
     Raises:
         DeadlineError: the deadline passed, and there is neither an answer nor a prior to return.
@@ -52,7 +55,13 @@ async def refine(
     started = time.perf_counter()
     deadline = asyncio.get_running_loop().time() + budget.deadline_s
     bench = Workbench(
-        tools, sampling=sampling, budget=budget, limits=limits, deadline=deadline, trust=trust
+        tools,
+        sampling=sampling,
+        budget=budget,
+        limits=limits,
+        deadline=deadline,
+        trust=trust,
+        tell=tell,
     )
     problem = await _read(problem, bench)
     choice = await strategy.refine(problem, bench)

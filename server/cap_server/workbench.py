@@ -35,6 +35,7 @@ from cap_server.domain import (
 )
 from cap_server.drawing import Draw, Drawing
 from cap_server.errors import CapError
+from cap_server.events import Drawn, Executed, Tell, nobody
 from cap_server.judging import judged
 from cap_server.ports import Model
 from cap_server.prompts import cot_prompt
@@ -62,6 +63,7 @@ class Workbench:
 
     Args:
         deadline: when draws end, on `asyncio`'s loop clock.
+        tell: called with what happens, as it happens.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Workbench:
         limits: Limits,
         deadline: float,
         trust: Estimates = NEWCOMERS,
+        tell: Tell = nobody,
     ) -> None:
         self.candidates: list[Candidate] = []
         self.usage = Usage()
@@ -82,6 +85,7 @@ class Workbench:
         self.failures: list[CapError] = []
         self.trust = trust
         self._tools = tools
+        self._tell = tell
         self._sampling = sampling
         self._budget = budget
         self._limits = limits
@@ -91,6 +95,13 @@ class Workbench:
         self._executions: dict[str, Execution] = {}
         self._scores: dict[tuple[CriticName, str], float] = {}
         self._running: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def note(self, *steps: Step) -> None:
+        """Put `steps` on the trace."""
+        for step in steps:
+            self.trace.append(step)
+            if self.candidates:  # else there is nothing yet that anybody could have weighed
+                self._tell(step)
 
     def drawing(
         self, problem: Problem, *, n: int, several: bool | None = None, logprobs: bool = False
@@ -274,15 +285,23 @@ class Workbench:
 
     async def _program(self, sample: Sample, draw: int, problem: Problem) -> Candidate:
         text = self._tools.prompt_format.read_program(sample.text, complete=sample.complete)
-        execution = await self._execute(text) if text else None
-        found = answers.from_value(execution.value) if execution and execution.value else None
+        drawn = _candidate("program", draw, text, sample)
+        self._tell(Drawn(drawn))
+        if not text:
+            return drawn
+        execution = await self._execute(text)
+        found = answers.from_value(execution.value) if execution.value else None
         answer = await self.option(found, problem) if found else None
-        return _candidate("program", draw, text, answer, execution, sample)
+        executed = replace(drawn, answer=answer, execution=execution)
+        self._tell(Executed(executed))
+        return executed
 
     async def _cot(self, sample: Sample, draw: int, problem: Problem) -> Candidate:
         found = answers.extract(sample.text, choices=problem.choices) if sample.complete else None
         answer = await self.option(found, problem) if found else None
-        return _candidate("cot", draw, sample.text, answer, None, sample)
+        cot = replace(_candidate("cot", draw, sample.text, sample), answer=answer)
+        self._tell(Drawn(cot))
+        return cot
 
     async def _in_time(self, working: Coroutine[None, None, T]) -> T | None:
         # Formulas can take seconds to compare; most answers take no time, and then none is lost.
@@ -315,16 +334,15 @@ class Workbench:
 Read = Callable[[Sample, int, Problem], Awaitable[Candidate]]
 
 
-def _candidate(
-    kind: Task,
-    draw: int,
-    text: str,
-    answer: Answer | None,
-    execution: Execution | None,
-    sample: Sample,
-) -> Candidate:
-    tokens = (sample.prompt_tokens, sample.completion_tokens)
-    return Candidate(kind, draw, text, answer, execution, *tokens, sample.log_likelihood)
+def _candidate(kind: Task, draw: int, text: str, sample: Sample) -> Candidate:
+    return Candidate(
+        kind,
+        draw,
+        text,
+        prompt_tokens=sample.prompt_tokens,
+        completion_tokens=sample.completion_tokens,
+        log_likelihood=sample.log_likelihood,
+    )
 
 
 def _seed_of(seed: int | None, task: Task, draw: int) -> int | None:

@@ -16,6 +16,7 @@ from contextlib import (
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from cap_server.app import create_app
 from cap_server.settings import Settings
@@ -54,6 +55,19 @@ def listening_on(given: Tools) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """The URL at which `app` really listens, in this loop."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = server.force_exit = True
+            await serving
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"limits": {"wall_s": 1000}}, "limits.wall_s", "less than or equal to 60"),
     ({"limits": {"memory_bytes": 1}}, "limits.memory_bytes", "greater than or equal to"),
     ({"include": ["everything"]}, "include.0", "'candidates'"),
-    ({"stream": True}, "stream", "not offered yet"),
+    ({"stream": "yes"}, "stream", "valid boolean"),
     ({"source": "a\0b"}, "source", "should match pattern"),
     ({"source": "x" * 201}, "source", "at most 200 characters"),
     ({"questoin": "x"}, "questoin", "no such field"),

@@ -49,14 +49,23 @@ def documented(*statuses: int) -> Responses:
     return {status: {"model": ErrorOut} for status in statuses}
 
 
+INTERNAL = "Something went wrong in the server; its log says what."
+
+
+def error_out(error: CapError) -> ErrorOut:
+    return ErrorOut(
+        error=Fault(message=error.message, type=error.type, param=error.param, code=error.code)
+    )
+
+
 def error_response(error: CapError) -> JSONResponse:
-    fault = Fault(message=error.message, type=error.type, param=error.param, code=error.code)
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse({"error": fault.model_dump()}, status_code=error.status, headers=headers)
+    body = error_out(error).model_dump()
+    return JSONResponse(body, status_code=error.status, headers=headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -78,7 +87,7 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         _log.error("fault", exc_info=error)
-        return error_response(CapError("Something went wrong in the server; its log says what."))
+        return error_response(CapError(INTERNAL))
 
 
 def _refusal(message: str, *, status: int, code: str) -> CapError:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from fastapi import Request
+from starlette.types import Receive
 
 from cap_server.errors import ClientGoneError
 
@@ -20,7 +21,7 @@ async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
         ClientGoneError: it left. Nobody reads the answer; the log shows it.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnected(request))
+    leaving = asyncio.ensure_future(disconnected(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -32,6 +33,7 @@ async def unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Receive) -> None:
+    """Return once the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -69,7 +69,7 @@ class Adaptive:
                 size, left = drawing.size, left - drawing.size
                 async for candidate in drawing:
                     await groups.add(candidate)
-                    bench.trace.append(weighing.step())
+                    bench.note(weighing.step())
                     if decided := weighing.decided(left + size - len(groups.numbers) + before):
                         break
                 else:
@@ -77,7 +77,7 @@ class Adaptive:
             if decided or bench.stopped_by or not size:
                 why = decided or bench.stopped_by or why
                 break
-        bench.trace.append(Step("decided", len(groups.numbers), detail=why))
+        bench.note(Step("decided", len(groups.numbers), detail=why))
         return weighing.choice(problem)
 
 

@@ -66,7 +66,7 @@ class Agreement:
                 why = f"an answer leads by {self.lead} programs"
                 break
             said |= await self._another_cot(problem, groups, bench)
-        bench.trace += [groups.step(), Step("decided", len(groups.numbers), detail=why)]
+        bench.note(groups.step(), Step("decided", len(groups.numbers), detail=why))
         return await self._chosen(groups, problem, bench, agreed=said)
 
     async def _next(self, given: Problem, bench: Workbench) -> Candidate | None:

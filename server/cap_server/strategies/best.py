@@ -33,7 +33,7 @@ async def best_program(
     groups = Groups(bench, problem.prior.answer)
     for candidate in scored:
         await groups.add(candidate)
-    bench.trace.append(groups.step())
+    bench.note(groups.step())
     winner = highest(scored)
     if winner is None:
         sizes = {number: float(len(each)) for number, each in groups.ranked()}
@@ -63,4 +63,4 @@ def note_scores(candidates: Sequence[Candidate], bench: Workbench) -> None:
         if each.answer is not None and each.score is not None
     )
     kind = candidates[0].kind if candidates else "program"
-    bench.trace.append(Step("score", bench.usage.programs, weights, detail=f"of each {kind}"))
+    bench.note(Step("score", bench.usage.programs, weights, detail=f"of each {kind}"))

@@ -51,7 +51,7 @@ class Iterate:
                 why = "the program repeats" if revised.text else "the model is done"
                 break
             made.append(revised)
-        bench.trace.append(Step("decided", len(made), detail=why))
+        bench.note(Step("decided", len(made), detail=why))
         return await _best(made, problem, bench)
 
 
@@ -60,7 +60,7 @@ async def _best(made: list[Candidate], problem: Problem, bench: Workbench) -> Ch
     groups = Groups(bench, problem.prior.answer)
     for candidate in made:
         await groups.add(candidate)
-    bench.trace.append(groups.step())
+    bench.note(groups.step())
     sizes = {number: float(len(each)) for number, each in groups.ranked()}
     latest = next((number for number in reversed(groups.numbers) if number is not None), None)
     if latest is not None and sizes[latest] == max(sizes.values()):

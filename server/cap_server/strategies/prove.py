@@ -38,9 +38,9 @@ class Prove:
                 verified.append(program)
         for program in verified:
             await groups.add(program)
-        bench.trace.append(groups.step())
+        bench.note(groups.step())
         detail = f"{len(verified)} of {len(cots)} CoTs hold"
-        bench.trace.append(Step("decided", len(programs), detail=detail))
+        bench.note(Step("decided", len(programs), detail=detail))
         choice = await self._chosen(problem, cots, groups, bench)
         # Only programs that agree with their CoT are counted: nothing is learned from that.
         return replace(choice, pattern=None)

@@ -35,10 +35,10 @@ async def vote(drawing: Drawing, problem: Problem, *, bench: Workbench, overrule
             counted = len(groups.numbers)
             break
     drawn = bench.usage.programs
-    bench.trace.append(groups.step())
+    bench.note(groups.step())
     if counted is not None and counted < drawn:
         left = f"{drawn - counted} draws could no longer change the choice"
-        bench.trace.append(Step("cancelled", counted, detail=left))
+        bench.note(Step("cancelled", counted, detail=left))
     sizes = {number: float(len(each)) for number, each in groups.ranked()}
     return choose(groups, problem, sizes, drawn=drawn, counted=counted or drawn, overrule=overrule)
 
@@ -60,7 +60,7 @@ async def weighted_vote(
     groups = Groups(bench, problem.prior.answer)
     for candidate in candidates:
         await groups.add(candidate)
-    bench.trace.append(groups.step())
+    bench.note(groups.step())
     drawn, answered = bench.usage.programs, sum(number is not None for number in groups.numbers)
     total = sum(_weight(each) for each in candidates if each.answer is not None)
     weights = {
