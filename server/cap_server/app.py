@@ -11,11 +11,13 @@ from pydantic import SecretStr
 
 from cap_sandbox import Pool
 from cap_server import __version__
+from cap_server.adapters.chat import UpstreamChat
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
 from cap_server.adapters.sql_patterns import SQLPatterns
-from cap_server.adapters.vllm import VLLMModel, model_client
+from cap_server.adapters.upstream import Upstream, model_client
+from cap_server.adapters.vllm import VLLMModel
 from cap_server.api import routers
 from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
@@ -79,20 +81,21 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
                 connections=settings.model_connections, read_timeout_s=settings.model_timeout_s
             )
         )
-        model = VLLMModel(
-            client,
-            url=str(settings.model_url),
-            name=settings.model,
-            api_key=_secret(settings.model_api_key),
-        )
+        upstream, cot = _model(settings, client), _cot_model(settings, client)
+        model = VLLMModel(upstream)
+        chats = [UpstreamChat(each) for each in (upstream, cot) if each is not None]
+        # A model that was trained to refine writes programs only: nothing to answer a client with.
+        talks = cot is not None or settings.prompt_format == "few_shot"
         yield Tools(
             model=model,
             prompt_format=PROMPT_FORMATS[settings.prompt_format],
             sandbox=await stack.enter_async_context(_open_sandbox(settings)),
             equality=await stack.enter_async_context(MathVerify()),
-            cot_model=_cot_model(settings, client),
+            cot_model=VLLMModel(cot) if cot else None,
             critics=_critics(settings, client, model),
             max_tokens=settings.max_tokens,
+            chat_models={chat.name: chat for chat in chats},
+            chat_writer=chats[-1] if talks else None,
         )
 
 
@@ -120,13 +123,18 @@ async def _open_sandbox(settings: Settings) -> AsyncIterator[Sandbox]:
         yield LocalSandbox(pool)
 
 
-def _cot_model(settings: Settings, client: httpx.AsyncClient) -> VLLMModel | None:
+def _model(settings: Settings, client: httpx.AsyncClient) -> Upstream:
+    key = _secret(settings.model_api_key)
+    return Upstream(client, url=str(settings.model_url), name=settings.model, api_key=key)
+
+
+def _cot_model(settings: Settings, client: httpx.AsyncClient) -> Upstream | None:
     if settings.cot_model is None:
         return None
     own = settings.cot_model_url is not None
-    key = settings.cot_model_api_key if own else settings.model_api_key
-    url = settings.cot_model_url or settings.model_url
-    return VLLMModel(client, url=str(url), name=settings.cot_model, api_key=_secret(key))
+    key = _secret(settings.cot_model_api_key if own else settings.model_api_key)
+    url = str(settings.cot_model_url or settings.model_url)
+    return Upstream(client, url=url, name=settings.cot_model, api_key=key)
 
 
 def _critics(

@@ -8,10 +8,9 @@ from typing import Literal
 from cap_sandbox import Execution, Limits, Status, Value
 
 __all__ = [
-    "Answer", "Budget", "Candidate", "Choice", "CriticName", "Decision", "Execution", "Judgement",
-    "Limits", "Message",
-    "Pattern", "Prior", "Problem", "Prompt", "Refinement", "Sample", "Sampling", "Status", "Step",
-    "StoppedBy", "Task", "Usage", "Value",
+    "Answer", "Budget", "Candidate", "ChatReply", "Choice", "CriticName", "Decision",
+    "Execution", "Judgement", "Limits", "Message", "Pattern", "Prior", "Problem", "Prompt",
+    "Refinement", "Sample", "Sampling", "Status", "Step", "StoppedBy", "Task", "Usage", "Value",
 ]  # fmt: skip
 
 Task = Literal["cot", "program", "verdict"]
@@ -117,6 +116,22 @@ class Sample:
     completion_tokens: int = 0
     model_s: float = 0.0
     log_likelihood: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What a model answered to a conversation.
+
+    Attributes:
+        finish_reason: OpenAI's: `stop`, `length`, `tool_calls`, `content_filter`.
+        content: the answer's bytes, as the upstream sent them.
+    """
+
+    text: str
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

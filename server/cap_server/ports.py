@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Protocol
 
 from cap_server.domain import (
     Answer,
     Candidate,
+    ChatReply,
     Execution,
     Judgement,
     Limits,
@@ -49,6 +50,31 @@ class Model(Protocol):
         Raises:
             ModelUnavailableError: why it would not.
             ModelResponseError: the upstream answers, but not as the API says, or lacks the model.
+        """
+        ...
+
+
+class ChatModel(Protocol):
+    """A model that clients talk to through this server, in OpenAI's words."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the upstream knows the model."""
+        ...
+
+    async def complete(self, body: Mapping[str, Any]) -> ChatReply:
+        """Pass a chat completion's request on, under the model's own name.
+
+        Raises:
+            InvalidRequestError: the upstream refuses the request; the message says why.
+            CapError: as for `Model.sample`.
+        """
+        ...
+
+    def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """The same with `"stream": true`: the bytes as they come.
+
+        Closing the generator ends the generation upstream. Raises as `complete`.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cap_server.domain import CriticName
-from cap_server.ports import Critic, Equality, Model, Sandbox
+from cap_server.ports import ChatModel, Critic, Equality, Model, Sandbox
 from cap_server.prompts import PromptFormat
 
 
@@ -16,6 +16,8 @@ class Tools:
     cot_model: None where CoTs are not written here.
     critics: those that this server has, by name.
     max_tokens: the ceiling of a draw whose request names none.
+    chat_models: the models that clients may talk to through this server, by name.
+    chat_writer: the one of them that answers before `cap` refines; None where none does.
     """
 
     model: Model
@@ -25,3 +27,5 @@ class Tools:
     cot_model: Model | None = None
     critics: Mapping[CriticName, Critic] = field(default_factory=dict)
     max_tokens: int = 512
+    chat_models: Mapping[str, ChatModel] = field(default_factory=dict)
+    chat_writer: ChatModel | None = None

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from cap_server.adapters.recorded import RecordedModel, Recording
-from cap_server.adapters.vllm import VLLMModel, model_client
+from cap_server.adapters.upstream import Upstream, model_client
+from cap_server.adapters.vllm import VLLMModel
 from cap_server.domain import Problem, Prompt, Sampling
 from cap_server.errors import ModelResponseError
 from cap_server.ports import Model
@@ -34,7 +35,7 @@ async def model(request: pytest.FixtureRequest) -> AsyncIterator[Model]:
         else:
             server = await stack.enter_async_context(upstream(completes("answer=18")))
             client = await stack.enter_async_context(model_client(connections=4, read_timeout_s=5))
-            yield VLLMModel(client, url=server.url, name="m")
+            yield VLLMModel(Upstream(client, url=server.url, name="m"))
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, cot_prompt(PROBLEM)], ids=["program", "cot"])
@@ -73,6 +74,6 @@ async def test_a_draw_that_cannot_be_had_is_an_error_of_ours(kind: str) -> None:
         elif kind == "vllm":
             server = await stack.enter_async_context(upstream(refuses("500 Oops")))
             client = await stack.enter_async_context(model_client(connections=4, read_timeout_s=5))
-            failing = VLLMModel(client, url=server.url, name="m")
+            failing = VLLMModel(Upstream(client, url=server.url, name="m"))
         with pytest.raises(ModelResponseError):
             await failing.sample(PROMPT, sampling=Sampling(), draw=0)

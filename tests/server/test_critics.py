@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from cap_server.adapters.vllm import VLLMModel, model_client
+from cap_server.adapters.upstream import Upstream, model_client
+from cap_server.adapters.vllm import VLLMModel
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
 from cap_server.domain import (
     Answer,
@@ -260,7 +261,7 @@ async def judged(respond: Respond, kind: str, candidate: Candidate = PROGRAM) ->
         upstream(respond) as server,
         model_client(connections=2, read_timeout_s=5) as client,
     ):
-        model = VLLMModel(client, url=server.url, name="m")
+        model = VLLMModel(Upstream(client, url=server.url, name="m"))
         critics: dict[str, Critic] = {
             "generative": Generative(model, TRAINED),
             "likelihood": Likelihood(model, TRAINED),

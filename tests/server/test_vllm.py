@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from cap_server.adapters.vllm import VLLMModel, model_client
+from cap_server.adapters import upstream as upstreams
+from cap_server.adapters.upstream import model_client
+from cap_server.adapters.vllm import VLLMModel
 from cap_server.domain import Message, Problem, Prompt, Sampling
 from cap_server.errors import (
     CapError,
@@ -32,7 +34,7 @@ SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=64, seed=5)
 
 async def sample(to: Upstream, *, read_timeout_s: float = 5, api_key: str | None = None) -> str:
     async with model_client(connections=4, read_timeout_s=read_timeout_s) as client:
-        model = VLLMModel(client, url=to.url, name="m", api_key=api_key)
+        model = VLLMModel(upstreams.Upstream(client, url=to.url, name="m", api_key=api_key))
         return (await model.sample(PROMPT, sampling=SAMPLING, draw=0)).text
 
 
@@ -61,7 +63,7 @@ async def test_a_sample_tells_tokens_and_whether_it_is_complete(
         upstream(completes("x", finish_reason=finish_reason)) as server,
         model_client(connections=1, read_timeout_s=5) as client,
     ):
-        model = VLLMModel(client, url=server.url, name="m")
+        model = VLLMModel(upstreams.Upstream(client, url=server.url, name="m"))
         got = await model.sample(PROMPT, sampling=SAMPLING, draw=0)
     assert (got.complete, got.prompt_tokens, got.completion_tokens) == (complete, 7, 5)
     assert got.model_s > 0
@@ -155,7 +157,7 @@ async def test_check_tells_whether_the_model_is_served(
         upstream(response) as server,
         model_client(connections=1, read_timeout_s=5) as client,
     ):
-        check = VLLMModel(client, url=server.url, name="m").check()
+        check = VLLMModel(upstreams.Upstream(client, url=server.url, name="m")).check()
         if error is None:
             await check
         else:

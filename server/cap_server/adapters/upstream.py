@@ -1,65 +1,151 @@
-"""What an upstream's refusal means here. Its own text stays in our log: it may hold internals."""
+"""One OpenAI-compatible server: how it is spoken to, and what its failures mean."""
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
 import httpx
-from pydantic import BaseModel, ValidationError
+import structlog
 
-from cap_server.errors import (
-    CapError,
-    ModelResponseError,
-    ModelUnavailableError,
-    PromptTooLongError,
-)
+from cap_server.adapters.faults import MODEL_DOWN, fault_of
+from cap_server.errors import CapError, ModelUnavailableError
 
-MODEL_DOWN = "The model's server cannot be reached."
+_TRIES = 3
+_BACKOFF_S = 0.1
 
-_LONGEST_RETRY_AFTER_S = 3600
+_log = structlog.get_logger(__name__)
 
 
-class _Fault(BaseModel):
-    message: str = ""
-    param: str | None = None
-    code: str | int | None = None
+def model_client(*, connections: int, read_timeout_s: float) -> httpx.AsyncClient:
+    """The client that all models share.
 
-
-class _Refusal(BaseModel):
-    error: _Fault
-
-
-def fault_of(response: httpx.Response, *, model: str) -> CapError:
-    """Our error for a `response` whose status is not 200."""
-    status = response.status_code
-    if status == httpx.codes.BAD_REQUEST and _is_too_long(response):
-        return PromptTooLongError(
-            "The question and its CoT are too long for the model's context; shorten them.",
-            param="cot",
-        )
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return ModelResponseError("The model's server refuses this server's credentials.")
-    if status == httpx.codes.NOT_FOUND:
-        return ModelResponseError(f"The model's server does not serve {model!r}.")
-    if status in (429, 503, 504):
-        return ModelUnavailableError(
-            "The model's server is overloaded.", retry_after_s=_retry_after_s(response)
-        )
-    return ModelResponseError(f"The model's server answered with status {status}.")
-
-
-def _is_too_long(response: httpx.Response) -> bool:
-    """Whether the prompt, or the prompt with `max_tokens`, exceeds the model's context.
-
-    vLLM names the parameter `input_tokens`, OpenAI the code; older servers say it in words only.
+    Args:
+        connections: requests that are under way at once; more wait for a place.
+        read_timeout_s: seconds without a byte after which an upstream counts as down.
     """
-    try:
-        fault = _Refusal.model_validate_json(response.content).error
-    except ValidationError:
-        return False
-    named = fault.param == "input_tokens" or fault.code == "context_length_exceeded"
-    return named or "context length" in fault.message
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(read_timeout_s, connect=5.0, write=10.0),
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+    )
 
 
-def _retry_after_s(response: httpx.Response) -> int:
-    """The upstream's own Retry-After in seconds where it gives one, else 1."""
-    value = response.headers.get("retry-after", "")
-    return min(int(value), _LONGEST_RETRY_AFTER_S) if value.isascii() and value.isdigit() else 1
+Fault = Callable[[httpx.Response, str], CapError]
+"""Says what a response of a model's server means whose status is not 200."""
+
+
+class Upstream:
+    """A model of an OpenAI-compatible server.
+
+    Args:
+        client: from `model_client`; closed by whoever opened it.
+        url: the API's root, `http://host:port/v1`.
+        name: the model, as the server names it.
+        api_key: sent as a bearer token; None to send none.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        url: str,
+        name: str,
+        api_key: str | None = None,
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    async def get(self, path: str) -> httpx.Response:
+        """As `post`."""
+        return await self._whole("GET", path, None, fault_of)
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, fault: Fault = fault_of
+    ) -> httpx.Response:
+        """The whole answer, with status 200.
+
+        Args:
+            path: below the API's root.
+            body: sent as JSON.
+            fault: what an answer with another status means.
+
+        Raises:
+            CapError: the fault.
+            ModelUnavailableError: nobody answers, or not in time.
+        """
+        return await self._whole("POST", path, body, fault)
+
+    async def stream(
+        self, path: str, body: Mapping[str, Any], *, fault: Fault = fault_of
+    ) -> AsyncGenerator[bytes, None]:
+        """The answer as it comes. Closing the generator closes the connection.
+
+        Raises:
+            CapError: as `post`; once the first bytes have come, only ModelUnavailableError.
+        """
+        response = await self._sent("POST", path, body, fault)
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except httpx.HTTPError as error:
+            raise self._broke_off(error) from error
+        finally:
+            await response.aclose()
+
+    async def _whole(
+        self, method: str, path: str, body: Mapping[str, Any] | None, fault: Fault
+    ) -> httpx.Response:
+        response = await self._sent(method, path, body, fault)
+        try:
+            await response.aread()
+        except httpx.HTTPError as error:
+            raise self._broke_off(error) from error
+        finally:
+            await response.aclose()
+        return response
+
+    async def _sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None, fault: Fault
+    ) -> httpx.Response:
+        """A response with status 200 whose body is still to be read.
+
+        What cannot have begun a generation is tried again.
+        """
+        request = self._client.build_request(
+            method, self._url + path, json=body, headers=self._headers
+        )
+        for attempt in range(1, _TRIES + 1):
+            try:
+                response = await self._client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if attempt == _TRIES:
+                    _log.warning("model_unreachable", url=self._url, error=repr(error))
+                    raise ModelUnavailableError(MODEL_DOWN, retry_after_s=5) from error
+                await asyncio.sleep(random.uniform(0.5, 1.5) * _BACKOFF_S * attempt)
+                continue
+            except httpx.HTTPError as error:
+                raise self._broke_off(error) from error
+            if response.status_code != httpx.codes.OK:
+                raise await self._refused(response, fault)
+            return response
+        raise AssertionError("unreachable")
+
+    async def _refused(self, response: httpx.Response, fault: Fault) -> CapError:
+        try:
+            await response.aread()
+        except httpx.HTTPError as error:
+            return self._broke_off(error)
+        finally:
+            await response.aclose()
+        _log.warning("model_refused", status=response.status_code, body=response.text[:500])
+        return fault(response, self.name)
+
+    def _broke_off(self, error: httpx.HTTPError) -> ModelUnavailableError:
+        _log.warning("model_broke_off", url=self._url, error=repr(error))
+        return ModelUnavailableError(
+            "The model's server broke off or did not answer in time.", retry_after_s=5
+        )

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cap_sandbox import Limits, Pool
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
-from cap_server.adapters.vllm import VLLMModel, model_client
+from cap_server.adapters.upstream import Upstream, model_client
+from cap_server.adapters.vllm import VLLMModel
 from cap_server.errors import CapError
 from cap_server.prompts import PromptFormatName
 from cap_training.data.card import Census, write_card, write_parquet
@@ -190,7 +191,7 @@ def _write(
 
 async def _sample(problems: list[Labelled], journal: Path, url: str, name: str, plan: Plan) -> int:
     async with model_client(connections=plan.concurrency, read_timeout_s=_READ_TIMEOUT_S) as client:
-        model = VLLMModel(client, url=url, name=name, api_key=os.environ.get(_KEY))
+        model = VLLMModel(Upstream(client, url=url, name=name, api_key=os.environ.get(_KEY)))
         await model.check()
         with Journal(journal) as kept, _progress() as progress:
             bar = progress.add_task("draws", total=count(problems, plan), tokens=0)

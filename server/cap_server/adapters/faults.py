@@ -1,0 +1,88 @@
+"""What an upstream's refusal means here. Its own text stays in our log: it may hold internals."""
+
+from __future__ import annotations
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from cap_server.errors import (
+    CapError,
+    InvalidRequestError,
+    ModelResponseError,
+    ModelUnavailableError,
+    PromptTooLongError,
+)
+
+MODEL_DOWN = "The model's server cannot be reached."
+
+_LONGEST_RETRY_AFTER_S = 3600
+_LONGEST_REASON = 300
+
+
+class _Fault(BaseModel):
+    message: str = ""
+    param: str | None = None
+    code: str | int | None = None
+
+
+class _Refusal(BaseModel):
+    error: _Fault
+
+
+def fault_of(response: httpx.Response, model: str) -> CapError:
+    """Our error for a `response` whose status is not 200."""
+    status = response.status_code
+    if status == httpx.codes.BAD_REQUEST and _is_too_long(response):
+        return PromptTooLongError(
+            "The question and its CoT are too long for the model's context; shorten them.",
+            param="cot",
+        )
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return ModelResponseError("The model's server refuses this server's credentials.")
+    if status == httpx.codes.NOT_FOUND:
+        return ModelResponseError(f"The model's server does not serve {model!r}.")
+    if status in (429, 503, 504):
+        return ModelUnavailableError(
+            "The model's server is overloaded.", retry_after_s=_retry_after_s(response)
+        )
+    return ModelResponseError(f"The model's server answered with status {status}.")
+
+
+def chat_fault_of(response: httpx.Response, model: str) -> CapError:
+    """As `fault_of`, where the request is the client's own words: why it is refused is told.
+
+    The reason answers what the client sent, and is the only part of the upstream's text that
+    reaches it.
+    """
+    fault = fault_of(response, model)
+    if response.status_code not in (400, 422) or isinstance(fault, PromptTooLongError):
+        return fault
+    try:
+        told = _Refusal.model_validate_json(response.content).error
+    except ValidationError:
+        told = _Fault()
+    reason = "".join(c if c.isprintable() else " " for c in told.message)[:_LONGEST_REASON].strip()
+    refusal = InvalidRequestError(
+        f"The model refuses this request: {reason or 'it does not say why'}", param=told.param
+    )
+    refusal.status = 400
+    return refusal
+
+
+def _is_too_long(response: httpx.Response) -> bool:
+    """Whether the prompt, or the prompt with `max_tokens`, exceeds the model's context.
+
+    vLLM names the parameter `input_tokens`, OpenAI the code; older servers say it in words only.
+    """
+    try:
+        fault = _Refusal.model_validate_json(response.content).error
+    except ValidationError:
+        return False
+    named = fault.param == "input_tokens" or fault.code == "context_length_exceeded"
+    return named or "context length" in fault.message
+
+
+def _retry_after_s(response: httpx.Response) -> int:
+    """The upstream's own Retry-After in seconds where it gives one, else 1."""
+    value = response.headers.get("retry-after", "")
+    return min(int(value), _LONGEST_RETRY_AFTER_S) if value.isascii() and value.isdigit() else 1
