@@ -34,6 +34,12 @@ class InvalidRequestError(CapError):
     type = "invalid_request_error"
 
 
+class BadRequestError(InvalidRequestError):
+    """The same on the routes that speak as OpenAI's do."""
+
+    status = 400
+
+
 class PromptTooLongError(InvalidRequestError):
     """The question and CoT, with room for a completion, exceed the model's context."""
 
@@ -122,3 +128,16 @@ class ClientGoneError(CapError):
     status = 499
     code = "client_closed_request"
     type = "client_error"
+
+
+class UnresolvedError(InvalidRequestError):
+    """Nothing can be answered: there is no prior, and no program came to an answer."""
+
+    code = "unresolved"
+
+
+class ModelNotFoundError(InvalidRequestError):
+    """The request names a model that this server does not offer."""
+
+    status = 404
+    code = "model_not_found"

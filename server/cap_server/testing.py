@@ -1,11 +1,13 @@
-"""A model and a sandbox that do as they are told, for tests of whatever uses the ports."""
+"""Models and a sandbox that do as they are told, for tests of whatever uses the ports."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
-from cap_server.domain import Execution, Limits, Prompt, Sample, Sampling, Value
+from cap_server.domain import ChatReply, Execution, Limits, Prompt, Sample, Sampling, Value
 from cap_server.errors import CapError
 
 
@@ -55,6 +57,55 @@ class ScriptedModel:
 
     async def check(self) -> None:
         return None
+
+
+class ScriptedChat:
+    """Answer i is `script[i]`: a text, a whole reply, or an error to raise; more repeat it.
+
+    Attributes:
+        bodies: what was asked, in order.
+        cancelled: how many answers were cancelled.
+    """
+
+    def __init__(
+        self,
+        script: Sequence[str | ChatReply | CapError],
+        *,
+        name: str = "scripted-chat",
+        delay_s: float = 0,
+    ) -> None:
+        self.bodies: list[Mapping[str, Any]] = []
+        self.cancelled = 0
+        self._script = script
+        self._name = name
+        self._delay_s = delay_s
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def complete(self, body: Mapping[str, Any]) -> ChatReply:
+        entry = self._script[len(self.bodies) % len(self._script)]
+        self.bodies.append(body)
+        try:
+            await asyncio.sleep(self._delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(entry, CapError):
+            raise entry
+        if isinstance(entry, ChatReply):
+            return entry
+        choice = {"message": {"role": "assistant", "content": entry}, "finish_reason": "stop"}
+        content = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
+        return ChatReply(entry, content=content)
+
+    async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        reply = await self.complete(body)
+        for word in reply.text.split(" "):
+            delta = {"choices": [{"index": 0, "delta": {"content": word}}]}
+            yield f"data: {json.dumps(delta)}\n\n".encode()
+        yield b"data: [DONE]\n\n"
 
 
 class FakeSandbox:

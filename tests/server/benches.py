@@ -18,7 +18,7 @@ from cap_server.domain import (
     Sampling,
 )
 from cap_server.errors import CapError
-from cap_server.ports import Model, Sandbox
+from cap_server.ports import ChatModel, Model, Sandbox
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.refiner import refine
 from cap_server.strategies import Strategy
@@ -37,7 +37,12 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def tools(
-    model: Model, sandbox: Sandbox, *, cot_model: Model | None = None, max_tokens: int = 512
+    model: Model,
+    sandbox: Sandbox,
+    *,
+    cot_model: Model | None = None,
+    max_tokens: int = 512,
+    chats: Sequence[ChatModel] = (),
 ) -> Tools:
     return Tools(
         model=model,
@@ -46,6 +51,8 @@ def tools(
         equality=MathVerify(),
         cot_model=cot_model,
         max_tokens=max_tokens,
+        chat_models={chat.name: chat for chat in chats},
+        chat_writer=chats[-1] if chats else None,
     )
 
 

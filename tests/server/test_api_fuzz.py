@@ -12,14 +12,20 @@ from schemathesis.checks import not_a_server_error
 
 from cap_server.app import create_app
 from cap_server.settings import Settings
-from cap_server.testing import FakeSandbox, ScriptedModel
+from cap_server.testing import FakeSandbox, ScriptedChat, ScriptedModel
 from tests.server.benches import tools
 
 _KEY = "a-key"
 
 _app = create_app(
     Settings(api_keys=SecretStr(_KEY)),
-    tools=nullcontext(tools(ScriptedModel(["answer=1"]), FakeSandbox({"answer=1": 1}))),
+    tools=nullcontext(
+        tools(
+            ScriptedModel(["answer=1"]),
+            FakeSandbox({"answer=1": 1}),
+            chats=[ScriptedChat(["The answer is 2."])],
+        )
+    ),
 )
 schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
 

@@ -62,6 +62,8 @@ _EQUATION = re.compile(
     r"(?:^|[\n。])[^\w\n。]*(?:so|thus|therefore|hence|所以|因此)?[\s,，$]*[A-Za-z]\s?=([^=\n]*)$",
     re.I,
 )
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|[。！？\n]+(?=.)")
+_WORKED = re.compile(r"[=≈]\s*[^\w\n]{0,8}\d")
 _HENCE = re.compile(r"(?:所以|因此|故)[^。\n]{0,40}?(?:是|为|等于|[=:：])")
 
 
@@ -80,6 +82,21 @@ def extract(cot: str, *, choices: Sequence[str] = ()) -> Answer | None:
         if (found := tidy(tail)) is not None:
             return Answer(found)
     return None if _UNKNOWN.search(text[-_TAIL:]) else _unannounced(text, choices)
+
+
+def stated(text: str, *, choices: Sequence[str] = ()) -> Answer | None:
+    """Return the answer that `text` presents as its result; None if it merely has numbers.
+
+    Narrower than `extract`, for texts of which nobody says that they answer a problem: the answer
+    is announced, or the text works with equations and its last sentence ends on a number.
+    """
+    spoken = _to_the_point(_CALCULATION.sub("", _spoken(text[-_LONGEST:])))
+    if any(tidy(tail) is not None for tail in _tails(spoken)) or choices:
+        return extract(text, choices=choices)
+    closing = _SENTENCE.split(spoken.strip())[-1]
+    if _WORKED.search(spoken) and last_number(closing[-_TAIL:]) is not None:
+        return extract(text)
+    return None
 
 
 def _spoken(text: str) -> str:

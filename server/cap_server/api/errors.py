@@ -44,6 +44,10 @@ POSTING = (400, 401, 408, 413, 415, 422)
 """What a route with a key and a body may answer besides 200."""
 
 
+OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses")
+"""Routes that answer invalid requests with 400, as OpenAI's do."""
+
+
 def documented(*statuses: int) -> Responses:
     """The errors of a route, for its documentation."""
     return {status: {"model": ErrorOut} for status in statuses}
@@ -75,7 +79,10 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return error_response(_invalid(request, error.errors()))
+        invalid = _invalid(request, error.errors())
+        if request.url.path in OPENAI_PATHS and invalid.status == 422:
+            invalid.status = 400  # what OpenAI's clients know
+        return error_response(invalid)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -115,7 +122,8 @@ _TOLD = {
 def _invalid(request: Request, faults: Sequence[Mapping[str, Any]]) -> CapError:
     """Which field, which value, what is allowed."""
     if faults[0]["type"] == "json_invalid":
-        message = f"The body is not JSON: {faults[0]['ctx']['error']}."
+        at = faults[0]["loc"][-1]
+        message = f"The body is not JSON: {faults[0]['ctx']['error']} (at character {at})."
         return _refusal(message, status=400, code="invalid_json")
     if faults[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         return MediaTypeError("Send the body as JSON, with 'Content-Type: application/json'.")

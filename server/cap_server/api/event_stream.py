@@ -54,9 +54,10 @@ async def event_stream(
     frames: Frames,
     *,
     error_event: str | None = None,
-    heartbeat_s: float | None = None,
+    end: bytes = DONE,
+    heartbeat_s: float = HEARTBEAT_S,
 ) -> Response:
-    """The response that sends `frames`, and after them `[DONE]`.
+    """The response that sends `frames`, and after them `end`.
 
     The head is sent with the first frame, or after a heartbeat's time without one: what fails
     before is an ordinary error with its own status.
@@ -65,22 +66,22 @@ async def event_stream(
         request: whose reader's leaving closes `frames`.
         frames: closed in the end, whatever happens.
         error_event: the name of the event that tells of an error after the head was sent.
+        end: sent last; empty where the frames have their own end.
         heartbeat_s: silence after which a comment is sent.
 
     Raises:
         CapError: what `frames` raised before its first frame.
         ClientGoneError: the reader left before.
     """
-    silence = HEARTBEAT_S if heartbeat_s is None else heartbeat_s
     first = asyncio.ensure_future(_next_of(frames))
     try:
-        await unless_gone(request, _settled(first, silence))
+        await unless_gone(request, _settled(first, heartbeat_s))
         if first.done():
             first.result()
     except BaseException:
         await _closed(frames, first)
         raise
-    return _EventStream(frames, first, error_event=error_event, silence=silence)
+    return _EventStream(frames, first, error_event=error_event, end=end, silence=heartbeat_s)
 
 
 class _EventStream(Response):
@@ -92,6 +93,7 @@ class _EventStream(Response):
         first: asyncio.Future[bytes | None],
         *,
         error_event: str | None,
+        end: bytes,
         silence: float,
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -99,6 +101,7 @@ class _EventStream(Response):
         self._frames = frames
         self._next = first
         self._error_event = error_event
+        self._end = end
         self._silence = silence
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +124,7 @@ class _EventStream(Response):
             chunk = self._taken() if self._next.done() else _HEARTBEAT
             try:
                 async with asyncio.timeout(_LONGEST_SEND_S):
-                    await _sent(send, chunk or DONE, more=chunk is not None)
+                    await _sent(send, chunk or self._end, more=chunk is not None)
             except TimeoutError:
                 _log.info("reader_too_slow")
                 return

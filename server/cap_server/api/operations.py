@@ -1,15 +1,14 @@
-"""What operators and their machines ask: is it alive, is it ready, which models does it use."""
+"""What operators and their machines ask: is it alive, is it ready."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from cap_server.api.errors import READING, documented
-from cap_server.api.house import House, InHouse, authorized
+from cap_server.api.house import House, InHouse
 from cap_server.errors import CapError
 from cap_server.ports import Model
 
@@ -32,19 +31,6 @@ class ReadyOut(BaseModel):
     checks: dict[str, CheckOut]
 
 
-class ModelOut(BaseModel):
-    id: str
-    object: Literal["model"] = "model"
-    created: int = 0
-    owned_by: str = "cap"
-    role: Literal["cap", "cot"] = Field(description="Writes programs, or CoTs.")
-
-
-class ModelsOut(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[ModelOut]
-
-
 @router.get("/health")
 async def health() -> HealthOut:
     """Whether the server is alive; it asks nobody else."""
@@ -58,14 +44,6 @@ async def ready(house: InHouse, response: Response) -> ReadyOut:
     all_ready = all(check.ready for check in checks.values())
     response.status_code = 200 if all_ready else 503
     return ReadyOut(ready=all_ready, checks=checks)
-
-
-@router.get("/v1/models", dependencies=[Depends(authorized)], responses=documented(*READING))
-async def models(house: InHouse) -> ModelsOut:
-    """The models that this server works with, as their servers name them."""
-    cap = ModelOut(id=house.tools.model.name, role="cap")
-    cot = house.tools.cot_model
-    return ModelsOut(data=[cap, ModelOut(id=cot.name, role="cot")] if cot else [cap])
 
 
 def _parts(house: House) -> list[str]:

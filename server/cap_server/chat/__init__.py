@@ -1,0 +1,7 @@
+"""Conversations: answered by a chat model, and refined where there is something to refine."""
+
+from cap_server.chat.answering import Asked, Reply, answer
+from cap_server.chat.conversation import Conversation, Role, Turn
+from cap_server.chat.reasoning import conclusion, reasoning
+
+__all__ = ["Asked", "Conversation", "Reply", "Role", "Turn", "answer", "conclusion", "reasoning"]
