@@ -1,10 +1,11 @@
 """The HTTP side. Routes translate between wire models and the domain, and nothing else."""
 
-from cap_server.api import chat, execute, models, operations, refine, sources, strategies
+from cap_server.api import chat, execute, models, operations, refine, responses, sources, strategies
 
 routers = (
     refine.router,
     chat.router,
+    responses.router,
     models.router,
     execute.router,
     strategies.router,

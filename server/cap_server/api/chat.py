@@ -25,7 +25,7 @@ from cap_server.api.errors import POSTING, documented
 from cap_server.api.event_stream import EVENT_SCHEMA, Frames, event_stream, frame
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import House, InHouse, Tenant, authorized
-from cap_server.chat import Reply, conclusion, reasoning
+from cap_server.chat import Reply, thought
 from cap_server.errors import BadRequestError, ModelNotFoundError
 from cap_server.events import Event, told
 from cap_server.ports import ChatModel
@@ -107,7 +107,7 @@ class _Completion:
         thoughts: dict[int, str] = {}
 
         def tell(told: tuple[int, Event | Reply]) -> None:
-            thoughts[told[0]] = thoughts.get(told[0], "") + _thought(told[1])
+            thoughts[told[0]] = thoughts.get(told[0], "") + thought(told[1])
 
         replies = await self._call.replies(tell)
         return CompletionOut(
@@ -133,8 +133,8 @@ class _Completion:
                 if index not in begun:
                     begun.add(index)
                     yield self._delta(index, DeltaOut(role="assistant", content=""))
-                if thought := _thought(what):
-                    yield self._delta(index, DeltaOut(reasoning_content=thought))
+                if text := thought(what):
+                    yield self._delta(index, DeltaOut(reasoning_content=text))
                 if isinstance(what, Reply):
                     if what.text:
                         yield self._delta(index, DeltaOut(content=what.text))
@@ -169,9 +169,3 @@ class _Completion:
                 usage=usage,
             )
         )
-
-
-def _thought(what: Event | Reply) -> str:
-    if isinstance(what, Reply):
-        return conclusion(what.refinement) if what.refinement else ""
-    return reasoning(what)

@@ -2,6 +2,6 @@
 
 from cap_server.chat.answering import Asked, Reply, answer
 from cap_server.chat.conversation import Conversation, Role, Turn
-from cap_server.chat.reasoning import conclusion, reasoning
+from cap_server.chat.reasoning import thought
 
-__all__ = ["Asked", "Conversation", "Reply", "Role", "Turn", "answer", "conclusion", "reasoning"]
+__all__ = ["Asked", "Conversation", "Reply", "Role", "Turn", "answer", "thought"]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from cap_server.chat.answering import Reply
 from cap_server.domain import Candidate, Refinement
 from cap_server.events import Drawn, Event, Executed
 
 _LONGEST_OUTCOME = 400
 
 
-def reasoning(event: Event) -> str:
-    """The paragraph for `event`; empty where it has nothing for a reader.
+def thought(what: Event | Reply) -> str:
+    """The paragraph for what happened; empty where it has nothing for a reader.
 
     Paragraphs can be put one after the other.
     """
+    if isinstance(what, Reply):
+        return _conclusion(what.refinement) if what.refinement else ""
+    return _paragraph(what)
+
+
+def _paragraph(event: Event) -> str:
     if isinstance(event, Drawn):
         return _drawn(event.candidate)
     if isinstance(event, Executed):
@@ -20,7 +27,7 @@ def reasoning(event: Event) -> str:
     return f"Decided: {event.detail}.\n\n" if event.event == "decided" and event.detail else ""
 
 
-def conclusion(refinement: Refinement) -> str:
+def _conclusion(refinement: Refinement) -> str:
     """The last paragraph: what was decided, and how surely."""
     answer, original = refinement.answer, refinement.original_answer
     if answer is None:
