@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +30,13 @@ def _cores() -> int:
 def _beside_the_environment(name: str) -> Path:
     """`name` beside the virtual environment that runs: where `make setup` puts things."""
     return Path(sys.prefix).parent / name
+
+
+def _has_the_exporter() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _keys(value: SecretStr) -> SecretStr:
@@ -127,6 +135,14 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Of the log."
     )
+    log_content: bool = Field(
+        False, description="Log questions, answers and programs too; users' texts may be private."
+    )
+    traces_url: str | None = Field(
+        None,
+        description="Where traces go, OTLP over HTTP: `http://HOST:4318/v1/traces`; unset: none, "
+        "but for what the OTEL_EXPORTER_OTLP_* variables say.",
+    )
     engine_python: Path = Field(
         default_factory=lambda: _beside_the_environment(".engine") / "bin" / "python",
         description="The Python that has vLLM, for `cap up`.",
@@ -155,6 +171,20 @@ class Settings(BaseSettings):
         if (self.reward_model is None) is not (self.reward_model_url is None):
             raise ValueError("CAP_REWARD_MODEL_URL and CAP_REWARD_MODEL go together")
         return self
+
+    @model_validator(mode="after")
+    def _traces_can_be_sent(self) -> Settings:
+        if self.traces and not _has_the_exporter():
+            raise ValueError("traces are asked for: pip install 'cap-refine[traces]'")
+        return self
+
+    @property
+    def traces(self) -> bool:
+        """Whether traces are sent: OTEL_* mean here what they mean everywhere."""
+        if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+            return False
+        endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        return self.traces_url is not None or any(os.environ.get(each) for each in endpoints)
 
     @field_validator("database_url")
     @classmethod

@@ -1,6 +1,6 @@
 """The HTTP side. Routes translate between wire models and the domain, and nothing else."""
 
-from cap_server.api import chat, execute, models, operations, refine, sources, strategies
+from cap_server.api import chat, execute, metrics, models, operations, refine, sources, strategies
 
 routers = (
     refine.router,
@@ -10,4 +10,5 @@ routers = (
     strategies.router,
     sources.router,
     operations.router,
+    metrics.router,
 )
