@@ -16,11 +16,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cap_server.prompts import PromptFormatName
+from cap_server.secret_files import SecretFiles
 
 
 def _cores() -> int:
@@ -52,7 +58,10 @@ def _place(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What `CAP_*` variables set. Every field's variable is its name in capitals."""
+    """What `CAP_*` variables set. Every field's variable is its name in capitals.
+
+    Secrets may lie in files: `CAP_API_KEYS_FILE` names the one for `CAP_API_KEYS`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CAP_", env_ignore_empty=True, frozen=True)
 
@@ -159,6 +168,17 @@ class Settings(BaseSettings):
         default_factory=lambda: _beside_the_environment(".state"),
         description="Where the server keeps its database, and `cap up` vLLM's log and cache.",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
 
     @model_validator(mode="after")
     def _cot_model_is_whole(self) -> Settings:
