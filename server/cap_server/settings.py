@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address that the server listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="The port that the server listens on.")
+    drain_s: int = Field(
+        10, ge=0, le=600, description="Seconds that requests under way have when the server ends."
+    )
     max_body_bytes: int = Field(
         524_288, ge=1024, le=64 * 1024**2, description="The largest request body."
     )
