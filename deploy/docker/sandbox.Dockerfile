@@ -15,7 +15,8 @@ RUN python3 -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.tom
  && /opt/cap/bin/pip install --no-cache-dir --no-compile -c constraints.txt -r requirements.txt \
  && /opt/cap/bin/pip uninstall -y pip setuptools \
  && cp -r sandbox/cap_sandbox /opt/cap/lib/python3.*/site-packages/ \
- && find /opt/cap -type d \( -name tests -o -name test -o -name _tests -o -path '*/numpy/f2py' -o -path '*/numpy/distutils' \) -prune -exec rm -rf {} + \
+ && find /opt/cap -type d \( -name tests -o -name test -o -name _tests \) -prune -exec rm -rf {} + \
+ && find /opt/cap/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.h' -o -name '*.a' \) -delete \
  && /opt/cap/bin/python -P -c "import cap_sandbox.service, cap_sandbox.zygote; from cap_sandbox.preload import everything; everything()"
 
 FROM ${BASE}

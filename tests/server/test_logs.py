@@ -69,3 +69,12 @@ async def test_an_error_is_named_by_its_code() -> None:
     assert (line["status"], line["error"]) == (401, "invalid_api_key")
     assert "decision" not in line
     assert "key" not in line
+
+
+async def test_probes_that_go_well_are_not_worth_a_line() -> None:
+    given = tools(ScriptedModel([""]), FakeSandbox({}))
+    async with served(given) as client:
+        with capture_logs() as lines:
+            await client.get("/health")
+            await client.get("/nothing")
+    assert [line["log_level"] for line in lines] == ["debug", "info"]

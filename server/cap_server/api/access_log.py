@@ -13,7 +13,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cap_server.observing import opened_account
+from cap_server.observing import OF_OPERATORS, opened_account
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +45,9 @@ class AccessLog:
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
-                _log.info(
+                # Probes and scrapes that went well would be most of the log.
+                quiet = scope["path"] in OF_OPERATORS and status < 400
+                (_log.debug if quiet else _log.info)(
                     "request",
                     method=scope["method"],
                     path=scope["path"],

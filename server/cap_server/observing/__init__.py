@@ -6,11 +6,12 @@ from cap_server.observing.metrics import Metrics
 from cap_server.observing.models import ObservedModel
 from cap_server.observing.programs import ObservedSandbox, PoolFigures
 from cap_server.observing.refinements import Refinements
-from cap_server.observing.requests import ObservedRequests
+from cap_server.observing.requests import OF_OPERATORS, ObservedRequests
 from cap_server.observing.traces import NO_TRACES, Span, Traces, open_traces
 
 __all__ = [
     "NO_TRACES",
+    "OF_OPERATORS",
     "Account",
     "Metrics",
     "ObservedCritic",

@@ -13,8 +13,9 @@ from cap_server.observing.traces import Traces
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
-# Asked by machines all day: they would hide how busy the server is.
-_OF_OPERATORS = frozenset({"/health", "/ready", "/metrics"})
+OF_OPERATORS = frozenset({"/health", "/ready", "/metrics"})
+"""Asked by machines all day: they would hide how busy the server is."""
+
 _CLIENT_LEFT = 499
 
 
@@ -30,7 +31,7 @@ class ObservedRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] in _OF_OPERATORS:
+        if scope["path"] in OF_OPERATORS:
             await self._counted(scope, receive, send)
             return
         with (
