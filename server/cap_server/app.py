@@ -32,6 +32,7 @@ from cap_server.domain import CriticName
 from cap_server.observing import (
     NO_TRACES,
     Metrics,
+    ObservedChat,
     ObservedCritic,
     ObservedModel,
     ObservedRequests,
@@ -129,12 +130,15 @@ def _observed(tools: Tools, settings: Settings, *, metrics: Metrics, traces: Tra
         name: ObservedCritic(critic, name=name, metrics=metrics, traces=traces)
         for name, critic in tools.critics.items()
     }
+    observe_chat = partial(ObservedChat, metrics=metrics, traces=traces)
     return replace(
         tools,
         model=observe(tools.model, role="cap"),
         cot_model=observe(tools.cot_model, role="cot") if tools.cot_model else None,
         sandbox=ObservedSandbox(tools.sandbox, metrics=metrics, traces=traces),
         critics=critics,
+        chat_models={name: observe_chat(chat) for name, chat in tools.chat_models.items()},
+        chat_writer=observe_chat(tools.chat_writer) if tools.chat_writer else None,
         refined=Refinements(metrics, log_content=settings.log_content),
     )
 

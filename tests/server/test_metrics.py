@@ -21,7 +21,7 @@ from cap_server.domain import Execution, Sample, Value
 from cap_server.errors import ModelUnavailableError, SandboxUnavailableError
 from cap_server.observing import NO_TRACES, Metrics, ObservedRequests
 from cap_server.settings import Settings
-from cap_server.testing import FakeSandbox, ScriptedModel
+from cap_server.testing import FakeSandbox, ScriptedChat, ScriptedModel
 from tests.server.benches import tools, until
 from tests.server.conftest import listening_on, served
 from tests.server.scrapes import scraped
@@ -207,3 +207,29 @@ async def test_prometheus_own_linter_finds_nothing() -> None:
     )
     _, complaints = await linter.communicate(told.text.encode())
     assert linter.returncode == 0, complaints
+
+
+async def test_a_streamed_refinement_counts_like_any_other() -> None:
+    given = tools(ScriptedModel(["answer=18"]), FakeSandbox({"answer=18": 18}))
+    with listening_on(given) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            response = await client.post("/v1/refine", json=_majority(2, stream=True))
+            told = await scraped(client)
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert told("cap_requests_total", route="/v1/refine", method="POST", status="200") == 1
+    labels = {"strategy": "majority", "decision": "corrected", "stopped_by": "nothing"}
+    assert told("cap_refinements_total", **labels) == 1
+
+
+async def test_chats_are_counted_whole_and_streamed() -> None:
+    chat = ScriptedChat(["The answer is 18."], name="writer")
+    given = tools(ScriptedModel([""]), FakeSandbox({}), chats=[chat])
+    body = {"model": "writer", "messages": [{"role": "user", "content": "Hi"}]}
+    async with served(given) as client:
+        for stream in (False, True):
+            sent = {**body, "stream": stream}
+            assert (await client.post("/v1/chat/completions", json=sent)).status_code == 200
+        told = await scraped(client)
+    assert told("cap_draws_total", role="chat", outcome="finished") == 2
+    assert told("cap_model_seconds_count", role="chat") == 2
+    assert told("cap_draws_in_flight", role="chat") == 0

@@ -1,6 +1,7 @@
 """What operators see of a running server: metrics, traces, and what a request came to."""
 
 from cap_server.observing.account import Account, current_account, opened_account
+from cap_server.observing.chats import ObservedChat
 from cap_server.observing.critics import ObservedCritic
 from cap_server.observing.metrics import Metrics
 from cap_server.observing.models import ObservedModel
@@ -14,6 +15,7 @@ __all__ = [
     "OF_OPERATORS",
     "Account",
     "Metrics",
+    "ObservedChat",
     "ObservedCritic",
     "ObservedModel",
     "ObservedRequests",
