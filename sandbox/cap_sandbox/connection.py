@@ -40,8 +40,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
+    """Attributes: content: JSON, or a text that is sent as it is."""
+
     status: int
-    content: Mapping[str, object]
+    content: Mapping[str, object] | str
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -118,9 +120,11 @@ class Connection:
         Raises:
             OSError: the client is gone, or does not take it.
         """
-        body = json.dumps(response.content).encode("ascii")
+        content = response.content
+        plain = isinstance(content, str)
+        body = (content if isinstance(content, str) else json.dumps(content)).encode("ascii")
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": "text/plain; version=0.0.4" if plain else "application/json",
             "Content-Length": str(len(body)),
             **({"Connection": "close"} if last else {}),
             **response.headers,

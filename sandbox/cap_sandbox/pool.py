@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -11,7 +12,8 @@ from typing import Self
 
 from cap_sandbox import memory
 from cap_sandbox.child import Child, LostError
-from cap_sandbox.errors import PoolError, WeakIsolationError
+from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox.figures import Figure, Tally
 from cap_sandbox.protocol import (
     MAX_PROGRAM_BYTES,
     TIERS,
@@ -71,6 +73,7 @@ class Pool:
         self._zygotes: tuple[WarmProcess, ...] = ()
         self._spares: list[asyncio.Task[Child]] = []
         self._turn = 0
+        self._tally = Tally()
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -121,6 +124,21 @@ class Pool:
         """Each layer of isolation, and whether this machine grants it."""
         return {**self._zygotes[0].layers, "cgroup": all(z.bounded for z in self._zygotes)}
 
+    def figures(self) -> tuple[Figure, ...]:
+        """What it is doing, and what it has done, for metrics."""
+        running = self._turns.running if self._turns else 0
+        waiting = self._turns.waiting if self._turns else 0
+        now = (
+            ("cap_sandbox_workers", "Programs that may run at once.", self._workers),
+            ("cap_sandbox_running", "Programs that run.", running),
+            ("cap_sandbox_waiting", "Programs that wait for their turn.", waiting),
+        )
+        tier = Figure(
+            "cap_sandbox_tier", "gauge", "1, with the tier.", 1, labels=(("tier", self.tier),)
+        )
+        gauges = (Figure(name, "gauge", meaning, value) for name, meaning, value in now)
+        return (*gauges, tier, *self._tally.figures())
+
     async def execute(self, program: str, *, limits: Limits, client: Hashable = None) -> Execution:
         """Run untrusted `program` to its end or to `limits`.
 
@@ -138,6 +156,7 @@ class Pool:
         """
         check_limits(limits)
         if len(program.encode("utf-8", "replace")) > MAX_PROGRAM_BYTES:
+            self._tally.ended["rejected"] += 1
             text = f"line 1: the program is longer than {MAX_PROGRAM_BYTES} bytes: write less"
             return Execution("rejected", stderr=text)
         if self._turns is None:
@@ -145,8 +164,14 @@ class Pool:
         most = self._memory_bytes - _PROCESS_BYTES
         limits = replace(limits, memory_bytes=min(limits.memory_bytes, most))
         memory_bytes = limits.memory_bytes + _PROCESS_BYTES
-        async with self._turns.turn(client, memory_bytes=memory_bytes):
-            return await self._attempt(program, limits)
+        try:
+            async with self._turns.turn(client, memory_bytes=memory_bytes):
+                execution = await self._attempt(program, limits)
+        except QueueFullError:
+            self._tally.refused += 1
+            raise
+        self._tally.ended[execution.status] += 1
+        return execution
 
     async def _attempt(self, program: str, limits: Limits) -> Execution:
         for _ in range(_ATTEMPTS):
@@ -200,7 +225,14 @@ class Pool:
             # In turn, but none that has more on its way than another: it may hang.
             in_turn = (able[(self._turn + n) % len(able)] for n in range(len(able)))
             zygote = min(in_turn, key=lambda each: each.forking)
-            self._spares.append(asyncio.create_task(zygote.fork()))
+            self._spares.append(asyncio.create_task(self._spawn(zygote)))
+
+    async def _spawn(self, zygote: WarmProcess) -> Child:
+        started = time.perf_counter()
+        child = await zygote.fork()
+        self._tally.spawned += 1
+        self._tally.spawn_s += time.perf_counter() - started
+        return child
 
     async def _stop(self) -> None:
         self._open = False

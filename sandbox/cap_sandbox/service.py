@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from cap_sandbox.check import check
 from cap_sandbox.connection import Connection, RefusedError, Request, Response, refusal
 from cap_sandbox.errors import PoolError, QueueFullError
+from cap_sandbox.figures import exposition
 from cap_sandbox.pool import Pool
 from cap_sandbox.protocol import MAX_PROGRAM_BYTES, Limits
 from cap_sandbox.wire import InvalidRequestError, decode_request, encode_execution
@@ -47,6 +48,7 @@ class Service:
             "/execute": ("POST", self._execute),
             "/health": ("GET", self._health),
             "/ready": ("GET", self._ready),
+            "/metrics": ("GET", self._metrics),
         }
 
     @asynccontextmanager
@@ -149,6 +151,9 @@ class Service:
         ready = await self._runs_a_program()
         shut_in = {"tier": self._pool.tier, "layers": dict(self._pool.layers)}
         return Response(200 if ready else 503, {"ready": ready, **shut_in})
+
+    async def _metrics(self, request: Request) -> Response:
+        return Response(200, exposition(self._pool.figures()))
 
     async def _runs_a_program(self) -> bool:
         try:

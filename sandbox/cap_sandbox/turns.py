@@ -27,15 +27,23 @@ class Turns:
         workers: how many run at once.
         memory_bytes: what all that run may use together.
         max_waiting: how many may wait; the next is refused.
+
+    Attributes:
+        running: how many have their turn now.
     """
 
     def __init__(self, *, workers: int, memory_bytes: int, max_waiting: int) -> None:
+        self.running = 0
         self._workers = workers
         self._memory_bytes = memory_bytes
         self._max_waiting = max_waiting
         self._waiting = 0
         # Requests in the order of their turns, each with its programs.
         self._queues: OrderedDict[Hashable, deque[_Waiter]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
 
     @asynccontextmanager
     async def turn(self, client: Hashable, *, memory_bytes: int) -> AsyncIterator[None]:
@@ -81,6 +89,7 @@ class Turns:
 
     def _give_back(self, memory_bytes: int) -> None:
         self._workers += 1
+        self.running -= 1
         self._memory_bytes += memory_bytes
         self._admit()
 
@@ -96,5 +105,6 @@ class Turns:
                 del self._queues[client]
             if not waiter.admitted.cancelled():
                 self._workers -= 1
+                self.running += 1
                 self._memory_bytes -= waiter.memory_bytes
                 waiter.admitted.set_result(None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 
 import httpx
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from cap_sandbox import Pool
@@ -25,6 +29,19 @@ from cap_server.api.errors import install_error_handlers
 from cap_server.api.house import House
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
 from cap_server.domain import CriticName
+from cap_server.observing import (
+    NO_TRACES,
+    Metrics,
+    ObservedChat,
+    ObservedCritic,
+    ObservedModel,
+    ObservedRequests,
+    ObservedSandbox,
+    PoolFigures,
+    Refinements,
+    Traces,
+    open_traces,
+)
 from cap_server.ports import Critic, PatternStore, Sandbox
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
@@ -49,13 +66,17 @@ def create_app(
         tools: opened while the server runs, instead of those that `settings` ask for.
         store: where trust in sources is kept; None: in memory only.
     """
+    metrics = Metrics(CollectorRegistry())
+    traces = open_traces(settings.traces_url) if settings.traces else NO_TRACES
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         ledger = Ledger(store, reliability=settings.model_reliability)
         async with tools or open_tools(settings) as opened, ledger.running():
-            app.state.house = House(settings, opened, ledger)
+            observed = _observed(opened, settings, metrics=metrics, traces=traces)
+            app.state.house = House(settings, observed, ledger, metrics)
             yield
+        await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="CaP server", version=__version__, description=_DESCRIPTION, lifespan=lifespan
@@ -64,6 +85,7 @@ def create_app(
         app.include_router(router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit, most_bytes=settings.max_body_bytes)
+    app.add_middleware(ObservedRequests, metrics=metrics, traces=traces)
     app.add_middleware(AccessLog)
     return app
 
@@ -97,6 +119,28 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
             chat_models={chat.name: chat for chat in chats},
             chat_writer=chats[-1] if talks else None,
         )
+
+
+def _observed(tools: Tools, settings: Settings, *, metrics: Metrics, traces: Traces) -> Tools:
+    """`tools` that count and trace what they do."""
+    if isinstance(tools.sandbox, LocalSandbox):
+        metrics.registry.register(PoolFigures(tools.sandbox.figures))
+    observe = partial(ObservedModel, metrics=metrics, traces=traces)
+    critics = {
+        name: ObservedCritic(critic, name=name, metrics=metrics, traces=traces)
+        for name, critic in tools.critics.items()
+    }
+    observe_chat = partial(ObservedChat, metrics=metrics, traces=traces)
+    return replace(
+        tools,
+        model=observe(tools.model, role="cap"),
+        cot_model=observe(tools.cot_model, role="cot") if tools.cot_model else None,
+        sandbox=ObservedSandbox(tools.sandbox, metrics=metrics, traces=traces),
+        critics=critics,
+        chat_models={name: observe_chat(chat) for name, chat in tools.chat_models.items()},
+        chat_writer=observe_chat(tools.chat_writer) if tools.chat_writer else None,
+        refined=Refinements(metrics, log_content=settings.log_content),
+    )
 
 
 def open_store(settings: Settings) -> PatternStore:

@@ -25,6 +25,7 @@ from cap_server.eval_cli import eval_
 from cap_server.example import EXAMPLE
 from cap_server.logs import configure_logs
 from cap_server.sandbox_cli import sandbox_cli
+from cap_server.secret_files import SecretFileError
 from cap_server.serving import ServingError, serve, up
 from cap_server.settings import Settings
 from cap_server.strategy_text import strategy_of
@@ -173,6 +174,8 @@ def _settings(**overrides: object) -> Settings:
             variable = f"CAP_{name.upper()}: " if name else ""
             _err.print(f"[red]{escape(variable + fault['msg'])}[/]")
         raise typer.Exit(2) from None
+    except SecretFileError as error:
+        _fail(str(error), code=2)
 
 
 def _run(work: Coroutine[None, None, None]) -> None:

@@ -72,7 +72,9 @@ async def refine(
             f"No answer was found within the deadline of {budget.deadline_s:g} s.",
             param="budget.deadline_s",
         )
-    return _refinement(problem, choice, bench, wall_s=time.perf_counter() - started)
+    refinement = _refinement(problem, choice, bench, wall_s=time.perf_counter() - started)
+    tools.refined(problem, strategy.name, refinement)
+    return refinement
 
 
 async def _read(problem: Problem, bench: Workbench) -> Problem:

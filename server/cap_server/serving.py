@@ -19,8 +19,6 @@ from cap_server.app import create_app, open_store, open_tools
 from cap_server.engine import Engine, EngineOptions, about
 from cap_server.settings import Settings
 
-_GRACE_S = 10
-
 
 class ServingError(Exception):
     """Why the server could not run; the message is for the operator."""
@@ -48,7 +46,9 @@ async def serve(settings: Settings, *, started: Callable[[], None]) -> None:
         with _bound(settings.host, settings.port) as listener:
             async with open_tools(settings) as tools:
                 app = create_app(settings, tools=nullcontext(tools), store=open_store(settings))
-                await _serve(app, listener, started=started, until=[stopped.wait])
+                await _serve(
+                    app, listener, drain_s=settings.drain_s, started=started, until=[stopped.wait]
+                )
 
 
 async def up(
@@ -75,7 +75,8 @@ async def up(
                 if not await _unless(stopped, ready):
                     return
                 app = create_app(served, tools=nullcontext(tools), store=open_store(served))
-                await _serve(app, listener, started=started, until=[stopped.wait, engine.wait])
+                ends = [stopped.wait, engine.wait]
+                await _serve(app, listener, drain_s=settings.drain_s, started=started, until=ends)
                 if not stopped.is_set():
                     raise engine.died()
 
@@ -97,11 +98,12 @@ async def _serve(
     app: FastAPI,
     listener: socket.socket,
     *,
+    drain_s: int,
     started: Callable[[], None],
     until: Sequence[Callable[[], Coroutine[None, None, object]]],
 ) -> None:
     """Serve `app` until it ends by itself or one of `until` comes to its end."""
-    server = _Server(_config(app))
+    server = _Server(_config(app, drain_s=drain_s))
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     ends = [asyncio.ensure_future(end()) for end in until]
     try:
@@ -116,14 +118,14 @@ async def _serve(
         await serving
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: FastAPI, *, drain_s: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=drain_s,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,11 +16,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cap_server.prompts import PromptFormatName
+from cap_server.secret_files import SecretFiles
 
 
 def _cores() -> int:
@@ -29,6 +36,13 @@ def _cores() -> int:
 def _beside_the_environment(name: str) -> Path:
     """`name` beside the virtual environment that runs: where `make setup` puts things."""
     return Path(sys.prefix).parent / name
+
+
+def _has_the_exporter() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _keys(value: SecretStr) -> SecretStr:
@@ -44,7 +58,10 @@ def _place(value: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What `CAP_*` variables set. Every field's variable is its name in capitals."""
+    """What `CAP_*` variables set. Every field's variable is its name in capitals.
+
+    Secrets may lie in files: `CAP_API_KEYS_FILE` names the one for `CAP_API_KEYS`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CAP_", env_ignore_empty=True, frozen=True)
 
@@ -121,11 +138,22 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address that the server listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="The port that the server listens on.")
+    drain_s: int = Field(
+        10, ge=0, le=600, description="Seconds that requests under way have when the server ends."
+    )
     max_body_bytes: int = Field(
         524_288, ge=1024, le=64 * 1024**2, description="The largest request body."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Of the log."
+    )
+    log_content: bool = Field(
+        False, description="Log questions, answers and programs too; users' texts may be private."
+    )
+    traces_url: str | None = Field(
+        None,
+        description="Where traces go, OTLP over HTTP: `http://HOST:4318/v1/traces`; unset: none, "
+        "but for what the OTEL_EXPORTER_OTLP_* variables say.",
     )
     engine_python: Path = Field(
         default_factory=lambda: _beside_the_environment(".engine") / "bin" / "python",
@@ -144,6 +172,17 @@ class Settings(BaseSettings):
         description="Where the server keeps its database, and `cap up` vLLM's log and cache.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
     @model_validator(mode="after")
     def _cot_model_is_whole(self) -> Settings:
         if self.cot_model is None and self.cot_model_url is not None:
@@ -155,6 +194,20 @@ class Settings(BaseSettings):
         if (self.reward_model is None) is not (self.reward_model_url is None):
             raise ValueError("CAP_REWARD_MODEL_URL and CAP_REWARD_MODEL go together")
         return self
+
+    @model_validator(mode="after")
+    def _traces_can_be_sent(self) -> Settings:
+        if self.traces and not _has_the_exporter():
+            raise ValueError("traces are asked for: pip install 'cap-refine[traces]'")
+        return self
+
+    @property
+    def traces(self) -> bool:
+        """Whether traces are sent: OTEL_* mean here what they mean everywhere."""
+        if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+            return False
+        endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        return self.traces_url is not None or any(os.environ.get(each) for each in endpoints)
 
     @field_validator("database_url")
     @classmethod

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cap_server.domain import CriticName
+from cap_server.domain import CriticName, Problem, Refinement
 from cap_server.ports import ChatModel, Critic, Equality, Model, Sandbox
 from cap_server.prompts import PromptFormat
+
+Refined = Callable[[Problem, str, Refinement], None]
+
+
+def _nobody(problem: Problem, strategy: str, refinement: Refinement) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,7 @@ class Tools:
     max_tokens: the ceiling of a draw whose request names none.
     chat_models: the models that clients may talk to through this server, by name.
     chat_writer: the one of them that answers before `cap` refines; None where none does.
+    refined: told of every refinement that came to a decision: its problem, its strategy's name.
     """
 
     model: Model
@@ -29,3 +36,4 @@ class Tools:
     max_tokens: int = 512
     chat_models: Mapping[str, ChatModel] = field(default_factory=dict)
     chat_writer: ChatModel | None = None
+    refined: Refined = _nobody

@@ -66,6 +66,28 @@ async def test_ready_tells_tier_and_layers(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health")).json() == {"status": "alive"}
 
 
+async def test_metrics_tell_what_the_pool_does_in_prometheus_format(
+    client: httpx.AsyncClient,
+) -> None:
+    before = await _samples(client)
+    await assert_serves(client)
+    after = await _samples(client)
+    assert after['cap_sandbox_programs_total{status="ok"}'] == 1 + before.get(
+        'cap_sandbox_programs_total{status="ok"}', 0
+    )
+    assert after["cap_sandbox_workers"] == 1
+    assert after["cap_sandbox_waiting"] == after["cap_sandbox_running"] == 0
+    assert after["cap_sandbox_spawn_seconds_total"] > 0
+    assert [name for name in after if name.startswith("cap_sandbox_tier")]
+
+
+async def _samples(client: httpx.AsyncClient) -> dict[str, float]:
+    response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    lines = [line for line in response.text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
 REFUSED = [
     ("GET", "/nothing", b"", JSON, 404, None),
     ("GET", "/execute", b"", JSON, 405, None),

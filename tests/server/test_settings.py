@@ -91,3 +91,38 @@ def test_the_model_that_ships_says_that_it_is_weak() -> None:
     shipped = about(Path(__file__).parents[2] / "models/cap-small").reliability
     assert shipped is not None
     assert shipped < 0.8
+
+
+def test_secrets_may_lie_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("one,two\n")
+    (tmp_path / "database").write_text("sqlite:////tmp/trust.db")
+    monkeypatch.setenv("CAP_API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("CAP_DATABASE_URL_FILE", str(tmp_path / "database"))
+    settings = Settings()
+    assert settings.accepted_keys() == ("one", "two")
+    assert settings.database() == "sqlite:////tmp/trust.db"
+    result = CliRunner().invoke(cli, ["config", "--json"])
+    assert "one,two" not in result.output
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_a_secrets_file_that_is_missing_or_empty_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / "keys").write_text(content)
+    monkeypatch.setenv("CAP_API_KEYS_FILE", str(tmp_path / "keys"))
+    result = CliRunner().invoke(cli, ["config"])
+    assert result.exit_code == 2
+    assert "CAP_API_KEYS_FILE" in result.output.replace("\n", "")
+
+
+def test_a_secret_in_both_places_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("one")
+    monkeypatch.setenv("CAP_API_KEYS_FILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("CAP_API_KEYS", "two")
+    result = CliRunner().invoke(cli, ["config"])
+    assert result.exit_code == 2
+    assert "both set" in result.output.replace("\n", " ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cap_sandbox import Execution, Limits, Pool, PoolError, QueueFullError
+from cap_sandbox import Execution, Figure, Limits, Pool, PoolError, QueueFullError
 from cap_server.errors import SandboxUnavailableError
 from cap_server.logs import request_id
 
@@ -14,6 +14,10 @@ class LocalSandbox:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    def figures(self) -> tuple[Figure, ...]:
+        """The pool's, for metrics."""
+        return self._pool.figures()
 
     async def execute(self, program: str, *, limits: Limits) -> Execution:
         try:

@@ -1,6 +1,16 @@
 """The HTTP side. Routes translate between wire models and the domain, and nothing else."""
 
-from cap_server.api import chat, execute, models, operations, refine, responses, sources, strategies
+from cap_server.api import (
+    chat,
+    execute,
+    metrics,
+    models,
+    operations,
+    refine,
+    responses,
+    sources,
+    strategies,
+)
 
 routers = (
     refine.router,
@@ -11,4 +21,5 @@ routers = (
     strategies.router,
     sources.router,
     operations.router,
+    metrics.router,
 )

@@ -1,4 +1,8 @@
-"""One line in the log for every request, and an id that ties it to the answer."""
+"""One line in the log for every request, and an id that ties it to the answer.
+
+The line tells what the request came to and what it cost, who sent it (the start of a hash of the
+key), and nothing of what was sent.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import uuid
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cap_server.observing import OF_OPERATORS, opened_account
 
 _log = structlog.get_logger(__name__)
 
@@ -32,14 +38,20 @@ class AccessLog:
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            opened_account() as account,
+        ):
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
-                _log.info(
+                # Probes and scrapes that went well would be most of the log.
+                quiet = scope["path"] in OF_OPERATORS and status < 400
+                (_log.debug if quiet else _log.info)(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
                     wall_s=round(time.perf_counter() - started, 4),
+                    **account.facts(),
                 )

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cap_server.errors import CapError, InvalidRequestError, MediaTypeError
+from cap_server.observing import current_account
 from cap_server.strategies import STRATEGIES
 
 _MOST_FAULTS = 3
@@ -57,6 +58,7 @@ INTERNAL = "Something went wrong in the server; its log says what."
 
 
 def error_out(error: CapError) -> ErrorOut:
+    current_account().error = error.code
     return ErrorOut(
         error=Fault(message=error.message, type=error.type, param=error.param, code=error.code)
     )

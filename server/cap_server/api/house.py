@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cap_server.errors import UnauthorizedError
+from cap_server.observing import Metrics, current_account
 from cap_server.settings import Settings
 from cap_server.tools import Tools
 from cap_server.trust import Ledger
@@ -21,6 +22,7 @@ class House:
     settings: Settings
     tools: Tools
     ledger: Ledger
+    metrics: Metrics
 
 
 def _house(request: Request) -> House:
@@ -53,7 +55,9 @@ def authorized(
         raise UnauthorizedError(
             "Send one of this server's API keys as 'Authorization: Bearer KEY'."
         )
-    return hashlib.blake2b(key, digest_size=16).hexdigest() if accepted else "all"
+    tenant = hashlib.blake2b(key, digest_size=16).hexdigest() if accepted else "all"
+    current_account().of_tenant(tenant)
+    return tenant
 
 
 Tenant = Annotated[str, Depends(authorized)]

@@ -1,0 +1,17 @@
+"""`GET /metrics`: what Prometheus reads. It holds numbers alone, nothing that users sent."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from cap_server.api.house import InHouse
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(house: InHouse) -> Response:
+    """This replica's metrics, in Prometheus' text format."""
+    text = generate_latest(house.metrics.registry)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
