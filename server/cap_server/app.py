@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
@@ -15,19 +15,21 @@ from cap_server.adapters.chat import UpstreamChat
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
-from cap_server.adapters.sql_patterns import SQLPatterns
 from cap_server.adapters.upstream import Upstream, model_client
 from cap_server.adapters.vllm import VLLMModel
 from cap_server.api import routers
 from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
+from cap_server.api.door import Door
 from cap_server.api.errors import install_error_handlers
 from cap_server.api.house import House
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
 from cap_server.domain import CriticName
-from cap_server.ports import Critic, PatternStore, Sandbox
+from cap_server.keys import Keyring, Turnstile
+from cap_server.ports import Critic, Sandbox
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
+from cap_server.stores import Stores
 from cap_server.tools import Tools
 from cap_server.trust import Ledger
 
@@ -40,20 +42,27 @@ def create_app(
     settings: Settings,
     *,
     tools: AbstractAsyncContextManager[Tools] | None = None,
-    store: PatternStore | None = None,
+    stores: Stores | None = None,
 ) -> FastAPI:
     """The server.
 
     Args:
         settings: the operator's.
         tools: opened while the server runs, instead of those that `settings` ask for.
-        store: where trust in sources is kept; None: in memory only.
+        stores: what is kept across restarts; None: trust in memory only, keys of `settings` only.
     """
+    keyring = Keyring(settings.given_keys(), stores.keys if stores else None)
+    turnstile = Turnstile(per_minute=settings.key_per_minute, at_once=settings.key_at_once)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        ledger = Ledger(store, reliability=settings.model_reliability)
-        async with tools or open_tools(settings) as opened, ledger.running():
+        patterns = stores.patterns if stores else None
+        ledger = Ledger(patterns, reliability=settings.model_reliability)
+        async with (
+            tools or open_tools(settings) as opened,
+            ledger.running(),
+            keyring.running(),
+        ):
             app.state.house = House(settings, opened, ledger)
             yield
 
@@ -64,6 +73,9 @@ def create_app(
         app.include_router(router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit, most_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Door, keyring=keyring, turnstile=turnstile, host=settings.host, open_=settings.open
+    )
     app.add_middleware(AccessLog)
     return app
 
@@ -97,14 +109,6 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
             chat_models={chat.name: chat for chat in chats},
             chat_writer=chats[-1] if talks else None,
         )
-
-
-def open_store(settings: Settings) -> PatternStore:
-    """The database that `settings` ask for; it is opened at its first use."""
-    if settings.database_url is None:
-        with suppress(OSError):
-            settings.state_dir.mkdir(parents=True, exist_ok=True)
-    return SQLPatterns(settings.database())
 
 
 @asynccontextmanager

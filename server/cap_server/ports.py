@@ -11,6 +11,7 @@ from cap_server.domain import (
     ChatReply,
     Execution,
     Judgement,
+    Key,
     Limits,
     Pattern,
     Problem,
@@ -131,6 +132,43 @@ class PatternStore(Protocol):
 
         Returns:
             The mark to go on from, and the patterns.
+
+        Raises:
+            StoreUnavailableError: it cannot now.
+        """
+        ...
+
+
+class KeyStore(Protocol):
+    """Keeps API keys where every replica finds them. None is ever forgotten, revoked or not."""
+
+    async def add(self, key: Key) -> None:
+        """Keep `key`.
+
+        Raises:
+            NameTakenError: a key that is not revoked has its name.
+            StoreUnavailableError: it cannot now.
+        """
+        ...
+
+    async def live(self) -> tuple[bool, Sequence[Key]]:
+        """Whether there ever was a key, and those that are not revoked.
+
+        Raises:
+            StoreUnavailableError: it cannot be told now.
+        """
+        ...
+
+    async def all(self) -> Sequence[Key]:
+        """All that were ever made, oldest first.
+
+        Raises:
+            StoreUnavailableError: they cannot be told now.
+        """
+        ...
+
+    async def revoke(self, name_or_id: str) -> Key | None:
+        """Accept a key no longer; None: no key that is accepted now has this name or id.
 
         Raises:
             StoreUnavailableError: it cannot now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +20,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from cap_server.domain import Key, Right
+from cap_server.keys import given_key
 from cap_server.prompts import PromptFormatName
+
+_HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
 def _cores() -> int:
@@ -32,8 +37,11 @@ def _beside_the_environment(name: str) -> Path:
 
 
 def _keys(value: SecretStr) -> SecretStr:
-    if any(key == "" or key != key.strip() for key in value.get_secret_value().split(",")):
-        raise ValueError("expected keys separated by commas, without spaces and empty ones")
+    for key in value.get_secret_value().split(","):
+        if key == "" or key != key.strip():
+            raise ValueError("expected keys separated by commas, without spaces and empty ones")
+        if key.startswith("sha256:") and not _HASH.fullmatch(key):
+            raise ValueError("expected 64 hexadecimal digits after 'sha256:'")
     return value
 
 
@@ -85,8 +93,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Where trust in sources is kept, as SQLAlchemy takes it: `sqlite:///FILE` or "
-        "`postgresql+psycopg://HOST/NAME`; unset: a file in CAP_STATE_DIR.",
+        description="Where trust and API keys are kept, as SQLAlchemy takes it: "
+        "`sqlite:///FILE` or `postgresql+psycopg://HOST/NAME`; unset: a file in CAP_STATE_DIR.",
     )
     max_tokens: int = Field(
         512, ge=16, le=32_768, description="Completion tokens of a draw whose request names none."
@@ -117,7 +125,22 @@ class Settings(BaseSettings):
         False, description="Start even where the kernel offers no seccomp filter."
     )
     api_keys: Annotated[SecretStr, NoDecode, AfterValidator(_keys)] | None = Field(
-        None, description="Keys that clients must send one of, separated by commas; unset: open."
+        None,
+        description="Keys that clients may send besides those of `cap keys`, separated by commas; "
+        "`sha256:HASH` (`cap keys hash`) stands for a key without telling it.",
+    )
+    api_keys_execute: bool = Field(
+        False, description="Whether the keys of CAP_API_KEYS may run programs: /v1/execute."
+    )
+    key_per_minute: int | None = Field(
+        None, ge=1, description="Requests a minute of a key that names no number; unset: any."
+    )
+    key_at_once: int | None = Field(
+        None, ge=1, description="Requests under way of a key that names no number; unset: any."
+    )
+    open: bool = Field(
+        False,
+        description="Without keys, serve whoever reaches the server; else only this machine may.",
     )
     host: str = Field("127.0.0.1", description="The address that the server listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="The port that the server listens on.")
@@ -172,6 +195,8 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.state_dir.absolute() / 'trust.db'}"
 
-    def accepted_keys(self) -> tuple[str, ...]:
-        """The keys that clients may send; empty when the server is open to all."""
-        return tuple(self.api_keys.get_secret_value().split(",")) if self.api_keys else ()
+    def given_keys(self) -> tuple[Key, ...]:
+        """The keys of CAP_API_KEYS."""
+        given = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
+        rights: frozenset[Right] = frozenset({"execute"} if self.api_keys_execute else ())
+        return tuple(given_key(each, rights=rights) for each in given)

@@ -18,7 +18,7 @@ from tests.server.benches import tools
 _KEY = "a-key"
 
 _app = create_app(
-    Settings(api_keys=SecretStr(_KEY)),
+    Settings(api_keys=SecretStr(_KEY), api_keys_execute=True),
     tools=nullcontext(
         tools(
             ScriptedModel(["answer=1"]),

@@ -38,8 +38,15 @@ class AccessLog:
             finally:
                 _log.info(
                     "request",
+                    **_key(scope),
                     method=scope["method"],
                     path=scope["path"],
                     status=status,
                     wall_s=round(time.perf_counter() - started, 4),
                 )
+
+
+def _key(scope: Scope) -> dict[str, str]:
+    """Which key sent the request, where one did."""
+    caller = scope.get("state", {}).get("caller")
+    return {"key": caller.key.id} if caller is not None and caller.key is not None else {}

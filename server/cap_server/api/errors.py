@@ -37,10 +37,10 @@ class ErrorOut(BaseModel):
 
 Responses = dict[int | str, dict[str, Any]]
 
-READING: tuple[int, ...] = (401,)
+READING: tuple[int, ...] = (401, 429, 503)
 """What a route with a key may answer besides 200."""
 
-POSTING = (400, 401, 408, 413, 415, 422)
+POSTING = (400, 401, 408, 413, 415, 422, 429, 503)
 """What a route with a key and a body may answer besides 200."""
 
 
