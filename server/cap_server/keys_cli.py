@@ -62,7 +62,7 @@ def create_(
         _fail(f"A name has 1 to {_MOST_NAME} printable characters, not 'key_' first.", code=2)
     secret = new_secret()
     key = Key(
-        id=f"key_{secrets.token_hex(8)}",
+        id=f"key_{secrets.token_hex(4)}",
         name=name,
         digest=digest_of(secret),
         rights=frozenset(each for each in RIGHTS if each in (right or ())),
