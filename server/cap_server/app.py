@@ -23,6 +23,7 @@ from cap_server.api.body_limit import BodyLimit
 from cap_server.api.door import Door
 from cap_server.api.errors import install_error_handlers
 from cap_server.api.house import House
+from cap_server.batches.batches import Batches
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
 from cap_server.domain import CriticName
 from cap_server.keys import Keyring, Turnstile
@@ -58,12 +59,19 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         patterns = stores.patterns if stores else None
         ledger = Ledger(patterns, reliability=settings.model_reliability)
+        batches = Batches(
+            stores.batches if stores else None,
+            at_once=settings.batch_at_once,
+            kept_s=settings.batch_kept_s,
+            kept_bytes=settings.batch_kept_bytes,
+        )
         async with (
             tools or open_tools(settings) as opened,
             ledger.running(),
             keyring.running(),
+            batches.running(),
         ):
-            app.state.house = House(settings, opened, ledger)
+            app.state.house = House(settings, opened, ledger, keyring, turnstile, batches)
             yield
 
     app = FastAPI(
@@ -72,7 +80,11 @@ def create_app(
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)
-    app.add_middleware(BodyLimit, most_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        most_bytes=settings.max_body_bytes,
+        most_bytes_at={"/v1/refine/batch": settings.batch_max_body_bytes},
+    )
     app.add_middleware(
         Door, keyring=keyring, turnstile=turnstile, host=settings.host, open_=settings.open
     )

@@ -140,6 +140,25 @@ class NameTakenError(CapError):
     type = "invalid_request_error"
 
 
+class BatchMismatchError(InvalidRequestError):
+    """The Idempotency-Key stands for another body."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was sent before, with another body.", param="Idempotency-Key"
+        )
+
+
+class BatchHeldError(CapError):
+    """Another replica works on the batch."""
+
+    status = 409
+    code = "batch_in_progress"
+    type = "invalid_request_error"
+
+
 class DeadlineError(CapError):
     """The deadline passed before there was any answer to return."""
 

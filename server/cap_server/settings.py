@@ -147,6 +147,22 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         524_288, ge=1024, le=64 * 1024**2, description="The largest request body."
     )
+    batch_max_body_bytes: int = Field(
+        8 * 1024**2, ge=1024, le=256 * 1024**2, description="The same of /v1/refine/batch."
+    )
+    batch_at_once: int = Field(
+        32, ge=1, le=1024, description="Problems of one batch under way at once."
+    )
+    batch_kept_s: float = Field(
+        24 * 3600,
+        gt=0,
+        description="Seconds for which a batch with an Idempotency-Key can be continued.",
+    )
+    batch_kept_bytes: int = Field(
+        1024**3,
+        ge=1024**2,
+        description="What is kept of batches, at most; the oldest of the key with most go first.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Of the log."
     )

@@ -7,9 +7,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cap_server.adapters.sql import Database
+from cap_server.adapters.sql_batches import SQLBatches
 from cap_server.adapters.sql_keys import SQLKeys
 from cap_server.adapters.sql_patterns import SQLPatterns
-from cap_server.ports import KeyStore, PatternStore
+from cap_server.ports import BatchStore, KeyStore, PatternStore
 from cap_server.settings import Settings
 
 
@@ -17,6 +18,7 @@ from cap_server.settings import Settings
 class Stores:
     patterns: PatternStore
     keys: KeyStore
+    batches: BatchStore
 
 
 @contextmanager
@@ -27,6 +29,8 @@ def open_stores(settings: Settings) -> Iterator[Stores]:
             settings.state_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database())
     try:
-        yield Stores(patterns=SQLPatterns(database), keys=SQLKeys(database))
+        yield Stores(
+            patterns=SQLPatterns(database), keys=SQLKeys(database), batches=SQLBatches(database)
+        )
     finally:
         database.close()

@@ -55,9 +55,10 @@ class Database:
         return not Path(str(url.database)).exists()
 
     def close(self) -> None:
-        self._thread.shutdown()
         if self._engine is not None:
-            self._engine.dispose()
+            # SQLite wants its connections closed where they were opened.
+            self._thread.submit(self._engine.dispose).result()
+        self._thread.shutdown()
 
     def _work(self, work: Callable[[Connection], T], tables: MetaData | None) -> T:
         try:

@@ -1,9 +1,20 @@
 """The HTTP side. Routes translate between wire models and the domain, and nothing else."""
 
-from cap_server.api import chat, execute, models, operations, refine, responses, sources, strategies
+from cap_server.api import (
+    batch,
+    chat,
+    execute,
+    models,
+    operations,
+    refine,
+    responses,
+    sources,
+    strategies,
+)
 
 routers = (
     refine.router,
+    batch.router,
     chat.router,
     responses.router,
     models.router,

@@ -127,8 +127,18 @@ def _invalid(request: Request, faults: Sequence[Mapping[str, Any]]) -> CapError:
         return _refusal(message, status=400, code="invalid_json")
     if faults[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         return MediaTypeError("Send the body as JSON, with 'Content-Type: application/json'.")
-    told = [f"{_param(fault['loc'])}: {_told(fault)}" for fault in faults[:_MOST_FAULTS]]
-    return InvalidRequestError("; ".join(told), param=_param(faults[0]["loc"]))
+    return invalid_fields(faults)
+
+
+def invalid_fields(
+    faults: Sequence[Mapping[str, Any]], *, of: tuple[str | int, ...] = ()
+) -> InvalidRequestError:
+    """Args:
+    faults: as pydantic tells them, at least one.
+    of: where in the request they are, where pydantic did not see the whole.
+    """
+    told = [f"{_param((*of, *fault['loc']))}: {_told(fault)}" for fault in faults[:_MOST_FAULTS]]
+    return InvalidRequestError("; ".join(told), param=_param((*of, *faults[0]["loc"])))
 
 
 def _param(loc: Sequence[str | int]) -> str:

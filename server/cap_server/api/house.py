@@ -9,7 +9,9 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cap_server.api.door import Caller
+from cap_server.batches.batches import Batches
 from cap_server.errors import ForbiddenError, UnauthorizedError
+from cap_server.keys import Keyring, Turnstile
 from cap_server.settings import Settings
 from cap_server.tools import Tools
 from cap_server.trust import Ledger
@@ -20,6 +22,9 @@ class House:
     settings: Settings
     tools: Tools
     ledger: Ledger
+    keyring: Keyring
+    turnstile: Turnstile
+    batches: Batches
 
 
 def _house(request: Request) -> House:
