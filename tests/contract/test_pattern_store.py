@@ -48,3 +48,12 @@ async def test_a_database_that_cannot_be_had_is_an_error_of_ours(url: str) -> No
         await store.append(PATTERNS)
     with pytest.raises(StoreUnavailableError):
         await store.others(after=0)
+
+
+async def test_a_closed_database_is_an_error_of_ours(database: Open) -> None:
+    closed = database()
+    store = SQLPatterns(closed)
+    await store.append(PATTERNS)
+    closed.close()
+    with pytest.raises(StoreUnavailableError):
+        await store.append(PATTERNS)

@@ -32,6 +32,7 @@ class Database:
         self._url = url
         self._engine: Engine | None = None
         self._made: set[MetaData] = set()
+        self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
 
     async def run(self, work: Callable[[Connection], T], *, tables: MetaData | None) -> T:
@@ -44,6 +45,8 @@ class Database:
         Raises:
             StoreUnavailableError: the database does not answer; nothing was done.
         """
+        if self._closed:
+            raise StoreUnavailableError("The database is closed.")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._work, work, tables)
 
@@ -55,6 +58,7 @@ class Database:
         return not Path(str(url.database)).exists()
 
     def close(self) -> None:
+        self._closed = True
         if self._engine is not None:
             # SQLite wants its connections closed where they were opened.
             self._thread.submit(self._engine.dispose).result()
