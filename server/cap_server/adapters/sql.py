@@ -58,6 +58,8 @@ class Database:
         return not Path(str(url.database)).exists()
 
     def close(self) -> None:
+        if self._closed:
+            return
         self._closed = True
         if self._engine is not None:
             # SQLite wants its connections closed where they were opened.
