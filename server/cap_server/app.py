@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -19,16 +19,18 @@ from cap_server.adapters.chat import UpstreamChat
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
-from cap_server.adapters.sql_patterns import SQLPatterns
 from cap_server.adapters.upstream import Upstream, model_client
 from cap_server.adapters.vllm import VLLMModel
 from cap_server.api import routers
 from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
+from cap_server.api.door import Door
 from cap_server.api.errors import install_error_handlers
 from cap_server.api.house import House
+from cap_server.batches.batches import Batches
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
 from cap_server.domain import CriticName
+from cap_server.keys import Keyring, Turnstile
 from cap_server.observing import (
     NO_TRACES,
     Metrics,
@@ -42,9 +44,10 @@ from cap_server.observing import (
     Traces,
     open_traces,
 )
-from cap_server.ports import Critic, PatternStore, Sandbox
+from cap_server.ports import Critic, Sandbox
 from cap_server.prompts import PROMPT_FORMATS
 from cap_server.settings import Settings
+from cap_server.stores import Stores
 from cap_server.tools import Tools
 from cap_server.trust import Ledger
 
@@ -57,24 +60,40 @@ def create_app(
     settings: Settings,
     *,
     tools: AbstractAsyncContextManager[Tools] | None = None,
-    store: PatternStore | None = None,
+    stores: Stores | None = None,
 ) -> FastAPI:
     """The server.
 
     Args:
         settings: the operator's.
         tools: opened while the server runs, instead of those that `settings` ask for.
-        store: where trust in sources is kept; None: in memory only.
+        stores: what is kept across restarts; None: trust in memory only, keys of `settings` only.
     """
     metrics = Metrics(CollectorRegistry())
     traces = open_traces(settings.traces_url) if settings.traces else NO_TRACES
+    keyring = Keyring(settings.given_keys(), stores.keys if stores else None)
+    turnstile = Turnstile(per_minute=settings.key_per_minute, at_once=settings.key_at_once)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        ledger = Ledger(store, reliability=settings.model_reliability)
-        async with tools or open_tools(settings) as opened, ledger.running():
+        patterns = stores.patterns if stores else None
+        ledger = Ledger(patterns, reliability=settings.model_reliability)
+        batches = Batches(
+            stores.batches if stores else None,
+            at_once=settings.batch_at_once,
+            kept_s=settings.batch_kept_s,
+            kept_bytes=settings.batch_kept_bytes,
+        )
+        async with (
+            tools or open_tools(settings) as opened,
+            ledger.running(),
+            keyring.running(),
+            batches.running(),
+        ):
             observed = _observed(opened, settings, metrics=metrics, traces=traces)
-            app.state.house = House(settings, observed, ledger, metrics)
+            app.state.house = House(
+                settings, observed, ledger, keyring, turnstile, batches, metrics
+            )
             yield
         await asyncio.to_thread(traces.close)
 
@@ -84,7 +103,14 @@ def create_app(
     for router in routers:
         app.include_router(router)
     install_error_handlers(app)
-    app.add_middleware(BodyLimit, most_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        most_bytes=settings.max_body_bytes,
+        most_bytes_at={"/v1/refine/batch": settings.batch_max_body_bytes},
+    )
+    app.add_middleware(
+        Door, keyring=keyring, turnstile=turnstile, host=settings.host, open_=settings.open
+    )
     app.add_middleware(ObservedRequests, metrics=metrics, traces=traces)
     app.add_middleware(AccessLog)
     return app
@@ -141,14 +167,6 @@ def _observed(tools: Tools, settings: Settings, *, metrics: Metrics, traces: Tra
         chat_writer=observe_chat(tools.chat_writer) if tools.chat_writer else None,
         refined=Refinements(metrics, log_content=settings.log_content),
     )
-
-
-def open_store(settings: Settings) -> PatternStore:
-    """The database that `settings` ask for; it is opened at its first use."""
-    if settings.database_url is None:
-        with suppress(OSError):
-            settings.state_dir.mkdir(parents=True, exist_ok=True)
-    return SQLPatterns(settings.database())
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -23,6 +24,8 @@ from cap_server.cli_options import ApiKey, Url, server_at
 from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
 from cap_server.eval_cli import eval_
 from cap_server.example import EXAMPLE
+from cap_server.keys import Access
+from cap_server.keys_cli import keys_cli
 from cap_server.logs import configure_logs
 from cap_server.sandbox_cli import sandbox_cli
 from cap_server.secret_files import SecretFileError
@@ -37,11 +40,21 @@ Exit codes: 0 an answer was confirmed, corrected or found; 1 the server refused 
 
 _OF_DECISION = {"confirmed": 0, "corrected": 0, "answered": 0, "kept": 3, "unresolved": 4}
 
+_MEANING_OF: dict[Access, str] = {
+    "keys": "Callers need an API key.",
+    "unknown": "[yellow]The database with the API keys does not answer: until it does, only "
+    "keys of CAP_API_KEYS are accepted.[/]",
+    "loopback": "No API keys: only this machine can use it.",
+    "open": "[bold yellow]Open: no API keys, and whoever reaches it can use it.[/] "
+    "POST /v1/execute is off.",
+}
+
 cli = typer.Typer(
     help="Refine any model's chain of thought with programs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+cli.add_typer(keys_cli, name="keys")
 cli.add_typer(sandbox_cli, name="sandbox")
 cli.command("eval", epilog="Exit codes: 0 done; 1 it could not go on; 2 wrong usage.")(eval_)
 _out = Console()
@@ -49,6 +62,9 @@ _err = Console(stderr=True)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.  [CAP_HOST]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on.  [CAP_PORT]")]
+Open = Annotated[
+    bool, typer.Option("--open", help="Without keys, serve whoever reaches it.  [CAP_OPEN]")
+]
 
 
 def main() -> None:
@@ -66,9 +82,12 @@ def up_(
     engine_port: Annotated[
         int | None, typer.Option(help="vLLM's port on 127.0.0.1.  [CAP_ENGINE_PORT]")
     ] = None,
+    open_: Open = False,
 ) -> None:
     """Start vLLM with the CaP model, and the server. Ctrl-C stops both."""
-    settings = _settings(host=host, port=port, engine_model=model, engine_port=engine_port)
+    settings = _settings(
+        host=host, port=port, engine_model=model, engine_port=engine_port, open=open_ or None
+    )
     options = EngineOptions(
         python=settings.engine_python,
         model=settings.engine_model,
@@ -80,17 +99,18 @@ def up_(
     )
     waiting = terminal.Waiting(_err)
     try:
-        _run(up(settings, options, progress=waiting, started=lambda: _started(settings, waiting)))
+        started = partial(_started, settings, waiting)
+        _run(up(settings, options, progress=waiting, started=started))
     finally:
         waiting.done()
 
 
 @cli.command("serve")
-def serve_(host: Host = None, port: Port = None) -> None:
+def serve_(host: Host = None, port: Port = None, open_: Open = False) -> None:
     """Start the server alone, against the model at CAP_MODEL_URL."""
-    settings = _settings(host=host, port=port)
+    settings = _settings(host=host, port=port, open=open_ or None)
     waiting = terminal.Waiting(_err)
-    _run(serve(settings, started=lambda: _started(settings, waiting)))
+    _run(serve(settings, started=partial(_started, settings, waiting)))
 
 
 @cli.command("config")
@@ -186,7 +206,7 @@ def _run(work: Coroutine[None, None, None]) -> None:
         _fail(str(error), code=1)
 
 
-def _started(settings: Settings, waiting: terminal.Waiting) -> None:
+def _started(settings: Settings, waiting: terminal.Waiting, access: Access) -> None:
     waiting.done()
     configure_logs(settings.log_level)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -195,6 +215,7 @@ def _started(settings: Settings, waiting: terminal.Waiting) -> None:
         f"[bold green]CaP server is ready[/] at {url}  (API documentation: {url}/docs)",
         soft_wrap=True,
     )
+    _err.print(_MEANING_OF[access])
     _err.print("\nTry it in another terminal:\n")
     _err.print(EXAMPLE.curl(url), markup=False, highlight=False, soft_wrap=True)
     _err.print("\nCtrl-C stops it.")

@@ -9,8 +9,9 @@ from cap_sandbox import Execution, Limits, Status, Value
 
 __all__ = [
     "Answer", "Budget", "Candidate", "ChatReply", "Choice", "CriticName", "Decision",
-    "Execution", "Judgement", "Limits", "Message", "Pattern", "Prior", "Problem", "Prompt",
-    "Refinement", "Sample", "Sampling", "Status", "Step", "StoppedBy", "Task", "Usage", "Value",
+    "Execution", "Judgement", "Key", "Limits", "Message", "Pattern", "Prior", "Problem", "Prompt",
+    "Refinement", "Right", "Sample", "Sampling", "Status", "Step", "StoppedBy", "Task", "Usage",
+    "Value",
 ]  # fmt: skip
 
 Task = Literal["cot", "program", "verdict"]
@@ -29,6 +30,9 @@ CriticName = Literal["generative", "reward_model", "likelihood", "contrastive"]
 
 StoppedBy = Literal["deadline", "programs", "tokens"]
 """The limit of the request that ended a refinement before its strategy was through."""
+
+Right = Literal["execute"]
+"""What an API key may do beyond refining: run programs of its owner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,3 +292,26 @@ class Refinement:
     trace: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     pattern: Pattern | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key, without its secret.
+
+    Attributes:
+        id: public; names the key in logs and to whoever revokes it.
+        digest: the hash of its secret.
+        per_minute: requests; None: the server's default, 0: no limit.
+        at_once: requests under way; as `per_minute`.
+        created: seconds since 1970.
+        revoked: when it was, or None.
+    """
+
+    id: str
+    name: str
+    digest: str
+    rights: frozenset[Right] = frozenset()
+    per_minute: int | None = None
+    at_once: int | None = None
+    created: float = 0.0
+    revoked: float | None = None

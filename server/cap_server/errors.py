@@ -53,6 +53,24 @@ class UnauthorizedError(CapError):
     type = "authentication_error"
 
 
+class ForbiddenError(CapError):
+    """The key is accepted, but lacks the right."""
+
+    status = 403
+    code = "forbidden"
+    type = "permission_error"
+
+
+class RateLimitedError(CapError):
+    status = 429
+    code = "rate_limited"
+    type = "rate_limit_error"
+
+
+class TooManyAtOnceError(RateLimitedError):
+    code = "too_many_at_once"
+
+
 class BodyTooLargeError(InvalidRequestError):
     status = 413
     code = "body_too_large"
@@ -112,6 +130,33 @@ class StoreUnavailableError(CapError):
 
     status = 503
     code = "store_unavailable"
+
+
+class NameTakenError(CapError):
+    """Another key has this name."""
+
+    status = 409
+    code = "name_taken"
+    type = "invalid_request_error"
+
+
+class BatchMismatchError(InvalidRequestError):
+    """The Idempotency-Key stands for another body."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was sent before, with another body.", param="Idempotency-Key"
+        )
+
+
+class BatchHeldError(CapError):
+    """Another replica works on the batch."""
+
+    status = 409
+    code = "batch_in_progress"
+    type = "invalid_request_error"
 
 
 class DeadlineError(CapError):

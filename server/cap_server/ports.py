@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
+from cap_server.batches.item import Item, Name
 from cap_server.domain import (
     Answer,
     Candidate,
     ChatReply,
     Execution,
     Judgement,
+    Key,
     Limits,
     Pattern,
     Problem,
@@ -134,6 +136,97 @@ class PatternStore(Protocol):
 
         Raises:
             StoreUnavailableError: it cannot now.
+        """
+        ...
+
+
+class KeyStore(Protocol):
+    """Keeps API keys where every replica finds them. None is ever forgotten, revoked or not."""
+
+    async def add(self, key: Key) -> None:
+        """Keep `key`.
+
+        Raises:
+            NameTakenError: a key that is not revoked has its name.
+            StoreUnavailableError: it cannot now.
+        """
+        ...
+
+    async def live(self) -> tuple[bool, Sequence[Key]]:
+        """Whether there ever was a key, and those that are not revoked.
+
+        Raises:
+            StoreUnavailableError: it cannot be told now.
+        """
+        ...
+
+    async def all(self) -> Sequence[Key]:
+        """All that were ever made, oldest first.
+
+        Raises:
+            StoreUnavailableError: they cannot be told now.
+        """
+        ...
+
+    async def revoke(self, name_or_id: str) -> Key | None:
+        """Accept a key no longer; None: no key that is accepted now has this name or id.
+
+        Raises:
+            StoreUnavailableError: it cannot now.
+        """
+        ...
+
+
+class BatchStore(Protocol):
+    """Keeps the items of batches, so that a batch can be continued, here or by another replica.
+
+    Every method raises StoreUnavailableError when it cannot do its work now.
+    """
+
+    async def claim(self, name: Name, *, new_id: str, holder: str, lease_s: float) -> str:
+        """Make `holder` the one that works on the batch of this name, for `lease_s`.
+
+        Args:
+            name: whose batch, and for what.
+            new_id: the batch's id if there is none of this name yet.
+            holder: as `renew` and `release` are told.
+            lease_s: after which others may claim the batch.
+
+        Returns:
+            The batch's id.
+
+        Raises:
+            BatchMismatchError: the name stands for another body.
+            BatchHeldError: another holder's lease has not ended.
+        """
+        ...
+
+    async def renew(self, batch: str, *, holder: str, lease_s: float) -> bool:
+        """Prolong the lease of `holder`; whether it is still the holder's."""
+        ...
+
+    async def release(self, batch: str, *, holder: str) -> None:
+        """End the lease of `holder`, if it is still the holder's."""
+        ...
+
+    async def keep(self, items: Sequence[tuple[str, Item]]) -> None:
+        """Keep `items`, each with its batch's id. An item that is there stays as it is."""
+        ...
+
+    async def indexes(self, batch: str) -> frozenset[int]:
+        """Which of the batch's items are kept."""
+        ...
+
+    async def kept(self, batch: str, *, after: int, most: int) -> Sequence[Item]:
+        """The first `most` kept items whose index is above `after`, by index."""
+        ...
+
+    async def sweep(self, *, before: float, most_bytes: int) -> None:
+        """Forget batches that nobody holds.
+
+        Args:
+            before: those that were last worked on before then, in seconds since 1970.
+            most_bytes: while there is more, the oldest batch of the tenant that has most goes too.
         """
         ...
 

@@ -10,14 +10,17 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from pydantic import AnyHttpUrl
 
-from cap_server.app import create_app, open_store, open_tools
+from cap_server.app import create_app, open_tools
 from cap_server.engine import Engine, EngineOptions, about
+from cap_server.keys import Access, Keyring, access_of
 from cap_server.settings import Settings
+from cap_server.stores import Stores, open_stores
 
 
 class ServingError(Exception):
@@ -31,24 +34,25 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, *, started: Callable[[], None]) -> None:
+async def serve(settings: Settings, *, started: Callable[[Access], None]) -> None:
     """Run the server until a signal ends it.
 
     Args:
         settings: the operator's.
-        started: called once the server listens.
+        started: called once the server listens, with who may use it.
 
     Raises:
-        ServingError: the address is taken or not ours.
+        ServingError: the address is taken or not ours, or nobody guards it.
         PoolError: the sandbox cannot start on this machine.
     """
     async with _signals() as stopped:
-        with _bound(settings.host, settings.port) as listener:
+        with _bound(settings.host, settings.port) as listener, open_stores(settings) as stores:
+            access = await _guarded(settings, stores)
             async with open_tools(settings) as tools:
-                app = create_app(settings, tools=nullcontext(tools), store=open_store(settings))
-                await _serve(
-                    app, listener, drain_s=settings.drain_s, started=started, until=[stopped.wait]
-                )
+                app = create_app(settings, tools=nullcontext(tools), stores=stores)
+                ready = partial(started, access)
+                ends = [stopped.wait]
+                await _serve(app, listener, drain_s=settings.drain_s, started=ready, until=ends)
 
 
 async def up(
@@ -56,7 +60,7 @@ async def up(
     options: EngineOptions,
     *,
     progress: Callable[[str], None],
-    started: Callable[[], None],
+    started: Callable[[Access], None],
 ) -> None:
     """Run engine and server until a signal, or the end of either, ends both.
 
@@ -67,18 +71,38 @@ async def up(
     """
     async with _signals() as stopped:
         # Address and sandbox come first: nobody wants to wait for vLLM to learn that they fail.
-        with _bound(settings.host, settings.port) as listener:
+        with _bound(settings.host, settings.port) as listener, open_stores(settings) as stores:
+            access = await _guarded(settings, stores)
             engine = Engine(options)
             served = _with_engine(settings, options, url=engine.base_url)
             async with open_tools(served) as tools, engine:
                 ready = engine.ready(timeout_s=settings.engine_timeout_s, progress=progress)
                 if not await _unless(stopped, ready):
                     return
-                app = create_app(served, tools=nullcontext(tools), store=open_store(served))
+                app = create_app(served, tools=nullcontext(tools), stores=stores)
+                ready_ = partial(started, access)
                 ends = [stopped.wait, engine.wait]
-                await _serve(app, listener, drain_s=settings.drain_s, started=started, until=ends)
+                await _serve(app, listener, drain_s=settings.drain_s, started=ready_, until=ends)
                 if not stopped.is_set():
                     raise engine.died()
+
+
+async def _guarded(settings: Settings, stores: Stores) -> Access:
+    """Who may use the server.
+
+    Raises:
+        ServingError: everyone who reaches it could, and nobody said that they may.
+    """
+    keyring = Keyring(settings.given_keys(), stores.keys)
+    await keyring.refresh()
+    access = access_of(keyring, host=settings.host, open_=settings.open)
+    if access is None:
+        raise ServingError(
+            f"Refusing to listen on {settings.host} without API keys: whoever reaches it could use "
+            "it. Make a key (`cap keys create NAME`) or set CAP_API_KEYS; or listen on 127.0.0.1, "
+            "for this machine alone (CAP_HOST, --host); or let everyone in (CAP_OPEN=1, --open)."
+        )
+    return access
 
 
 def _with_engine(settings: Settings, options: EngineOptions, *, url: str) -> Settings:

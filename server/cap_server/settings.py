@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +26,12 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from cap_server.domain import Key, Right
+from cap_server.keys import given_key
 from cap_server.prompts import PromptFormatName
 from cap_server.secret_files import SecretFiles
+
+_HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
 def _cores() -> int:
@@ -46,8 +51,11 @@ def _has_the_exporter() -> bool:
 
 
 def _keys(value: SecretStr) -> SecretStr:
-    if any(key == "" or key != key.strip() for key in value.get_secret_value().split(",")):
-        raise ValueError("expected keys separated by commas, without spaces and empty ones")
+    for key in value.get_secret_value().split(","):
+        if key == "" or key != key.strip():
+            raise ValueError("expected keys separated by commas, without spaces and empty ones")
+        if key.startswith("sha256:") and not _HASH.fullmatch(key):
+            raise ValueError("expected 64 hexadecimal digits after 'sha256:'")
     return value
 
 
@@ -102,8 +110,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Where trust in sources is kept, as SQLAlchemy takes it: `sqlite:///FILE` or "
-        "`postgresql+psycopg://HOST/NAME`; unset: a file in CAP_STATE_DIR.",
+        description="Where trust and API keys are kept, as SQLAlchemy takes it: "
+        "`sqlite:///FILE` or `postgresql+psycopg://HOST/NAME`; unset: a file in CAP_STATE_DIR.",
     )
     max_tokens: int = Field(
         512, ge=16, le=32_768, description="Completion tokens of a draw whose request names none."
@@ -134,7 +142,22 @@ class Settings(BaseSettings):
         False, description="Start even where the kernel offers no seccomp filter."
     )
     api_keys: Annotated[SecretStr, NoDecode, AfterValidator(_keys)] | None = Field(
-        None, description="Keys that clients must send one of, separated by commas; unset: open."
+        None,
+        description="Keys that clients may send besides those of `cap keys`, separated by commas; "
+        "`sha256:HASH` (`cap keys hash`) stands for a key without telling it.",
+    )
+    api_keys_execute: bool = Field(
+        False, description="Whether the keys of CAP_API_KEYS may run programs: /v1/execute."
+    )
+    key_per_minute: int | None = Field(
+        None, ge=1, description="Requests a minute of a key that names no number; unset: any."
+    )
+    key_at_once: int | None = Field(
+        None, ge=1, description="Requests under way of a key that names no number; unset: any."
+    )
+    open: bool = Field(
+        False,
+        description="Without keys, serve whoever reaches the server; else only this machine may.",
     )
     host: str = Field("127.0.0.1", description="The address that the server listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="The port that the server listens on.")
@@ -143,6 +166,22 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(
         524_288, ge=1024, le=64 * 1024**2, description="The largest request body."
+    )
+    batch_max_body_bytes: int = Field(
+        8 * 1024**2, ge=1024, le=256 * 1024**2, description="The same of /v1/refine/batch."
+    )
+    batch_at_once: int = Field(
+        32, ge=1, le=1024, description="Problems of one batch under way at once."
+    )
+    batch_kept_s: float = Field(
+        24 * 3600,
+        gt=0,
+        description="Seconds for which a batch with an Idempotency-Key can be continued.",
+    )
+    batch_kept_bytes: int = Field(
+        1024**3,
+        ge=1024**2,
+        description="What is kept of batches, at most; the oldest of the key with most go first.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Of the log."
@@ -225,6 +264,8 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.state_dir.absolute() / 'trust.db'}"
 
-    def accepted_keys(self) -> tuple[str, ...]:
-        """The keys that clients may send; empty when the server is open to all."""
-        return tuple(self.api_keys.get_secret_value().split(",")) if self.api_keys else ()
+    def given_keys(self) -> tuple[Key, ...]:
+        """The keys of CAP_API_KEYS."""
+        given = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
+        rights: frozenset[Right] = frozenset({"execute"} if self.api_keys_execute else ())
+        return tuple(given_key(each, rights=rights) for each in given)

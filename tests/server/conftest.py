@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from cap_server.app import create_app
 from cap_server.settings import Settings
+from cap_server.stores import Stores
 from cap_server.testing import FakeSandbox, ScriptedModel
 from cap_server.tools import Tools
 from tests.server.benches import tools
@@ -29,10 +30,10 @@ Opened = AbstractAsyncContextManager[httpx.AsyncClient]
 
 @asynccontextmanager
 async def served(
-    given: Tools, settings: Settings | None = None
+    given: Tools, settings: Settings | None = None, *, stores: Stores | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an app that runs on `given` tools."""
-    app = create_app(settings or Settings(), tools=nullcontext(given))
+    app = create_app(settings or Settings(), tools=nullcontext(given), stores=stores)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -42,9 +43,11 @@ async def served(
 
 
 @contextmanager
-def listening_on(given: Tools) -> Iterator[str]:
+def listening_on(
+    given: Tools, settings: Settings | None = None, *, stores: Stores | None = None
+) -> Iterator[str]:
     """The URL of a server that really listens, in a thread of its own."""
-    app = create_app(Settings(), tools=nullcontext(given))
+    app = create_app(settings or Settings(), tools=nullcontext(given), stores=stores)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serve = server.serve(sockets=[listener])

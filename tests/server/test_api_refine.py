@@ -282,6 +282,7 @@ async def test_a_server_with_keys_takes_only_those(
     scripted: Scripted, monkeypatch: pytest.MonkeyPatch, header: str | None, status: int
 ) -> None:
     monkeypatch.setenv("CAP_API_KEYS", "one,two")
+    monkeypatch.setenv("CAP_API_KEYS_EXECUTE", "true")
     headers = {"Authorization": header} if header else {}
     async with scripted(18, settings=Settings()) as client:
         for path in ("/v1/models", "/v1/strategies"):

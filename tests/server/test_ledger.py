@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cap_server.adapters.sql import Database
 from cap_server.adapters.sql_patterns import SQLPatterns
 from cap_server.domain import Pattern
 from cap_server.errors import StoreUnavailableError
@@ -92,10 +93,10 @@ async def test_more_tenants_than_fit_push_the_oldest_out() -> None:
 
 async def test_trust_survives_a_restart_and_is_shared_by_replicas(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'trust.db'}"
-    async with ledger(SQLPatterns(url)).running() as first:
+    async with ledger(SQLPatterns(Database(url))).running() as first:
         for _ in range(60):
             first.record("one", DIFFERS)
-    async with ledger(SQLPatterns(url)).running() as second:
+    async with ledger(SQLPatterns(Database(url))).running() as second:
         learned = second.estimates("one")
         assert learned.accuracy("s") < 0.5
         assert learned.sources["s"].requests == 60
@@ -107,6 +108,6 @@ async def test_a_file_that_is_no_database_is_told_and_does_no_harm(
 ) -> None:
     file = tmp_path / "trust.db"
     file.write_text(text * 1000)
-    async with ledger(SQLPatterns(f"sqlite:///{file}")).running() as kept:
+    async with ledger(SQLPatterns(Database(f"sqlite:///{file}"))).running() as kept:
         kept.record("one", AGREES)
         assert kept.stored is (text == "")

@@ -1,6 +1,7 @@
 """The HTTP side. Routes translate between wire models and the domain, and nothing else."""
 
 from cap_server.api import (
+    batch,
     chat,
     execute,
     metrics,
@@ -14,6 +15,7 @@ from cap_server.api import (
 
 routers = (
     refine.router,
+    batch.router,
     chat.router,
     responses.router,
     models.router,

@@ -1,7 +1,7 @@
 """One line in the log for every request, and an id that ties it to the answer.
 
-The line tells what the request came to and what it cost, who sent it (the start of a hash of the
-key), and nothing of what was sent.
+The line tells what the request came to and what it cost, who sent it (the id
+of the key), and nothing of what was sent.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,11 +18,15 @@ class BodyLimit:
 
     Args:
         most_bytes: a longer body is answered with 413 and not read further.
+        most_bytes_at: the same for single paths.
     """
 
-    def __init__(self, app: ASGIApp, *, most_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, most_bytes: int, most_bytes_at: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._most_bytes = most_bytes
+        self._most_bytes_at = most_bytes_at or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,26 +43,28 @@ class BodyLimit:
             await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        most = self._most_bytes_at.get(scope["path"], self._most_bytes)
         declared = dict(scope["headers"]).get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self._most_bytes:
-            raise self._too_large()
+        if declared.isdigit() and int(declared) > most:
+            raise _too_large(most)
         body = bytearray()
         while True:
             message = await receive()
             body += message.get("body", b"")
-            if len(body) > self._most_bytes:
-                raise self._too_large()
+            if len(body) > most:
+                raise _too_large(most)
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return bytes(body)
-
-    def _too_large(self) -> CapError:
-        return BodyTooLargeError(f"The body is larger than {self._most_bytes} bytes.")
 
     async def _refuse(self, error: CapError, scope: Scope, send: Send) -> None:
         response = error_response(error)
         # What was not read of the body would be taken for the next request.
         response.headers["Connection"] = "close"
         await response(scope, _nothing, send)
+
+
+def _too_large(most: int) -> CapError:
+    return BodyTooLargeError(f"The body is larger than {most} bytes.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -38,10 +38,10 @@ class ErrorOut(BaseModel):
 
 Responses = dict[int | str, dict[str, Any]]
 
-READING: tuple[int, ...] = (401,)
+READING: tuple[int, ...] = (401, 429, 503)
 """What a route with a key may answer besides 200."""
 
-POSTING = (400, 401, 408, 413, 415, 422)
+POSTING = (400, 401, 408, 413, 415, 422, 429, 503)
 """What a route with a key and a body may answer besides 200."""
 
 
@@ -129,8 +129,18 @@ def _invalid(request: Request, faults: Sequence[Mapping[str, Any]]) -> CapError:
         return _refusal(message, status=400, code="invalid_json")
     if faults[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         return MediaTypeError("Send the body as JSON, with 'Content-Type: application/json'.")
-    told = [f"{_param(fault['loc'])}: {_told(fault)}" for fault in faults[:_MOST_FAULTS]]
-    return InvalidRequestError("; ".join(told), param=_param(faults[0]["loc"]))
+    return invalid_fields(faults)
+
+
+def invalid_fields(
+    faults: Sequence[Mapping[str, Any]], *, of: tuple[str | int, ...] = ()
+) -> InvalidRequestError:
+    """Args:
+    faults: as pydantic tells them, at least one.
+    of: where in the request they are, where pydantic did not see the whole.
+    """
+    told = [f"{_param((*of, *fault['loc']))}: {_told(fault)}" for fault in faults[:_MOST_FAULTS]]
+    return InvalidRequestError("; ".join(told), param=_param((*of, *faults[0]["loc"])))
 
 
 def _param(loc: Sequence[str | int]) -> str:

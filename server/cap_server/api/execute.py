@@ -7,11 +7,11 @@ from pydantic import Field
 
 from cap_server.api.errors import POSTING, documented
 from cap_server.api.gone import unless_gone
-from cap_server.api.house import InHouse, authorized
+from cap_server.api.house import InHouse, may_execute
 from cap_server.api.wire import ExecutionOut, LimitsIn, Text
 from cap_server.api.wire import Request as WireRequest
 
-router = APIRouter(prefix="/v1", tags=["execute"], dependencies=[Depends(authorized)])
+router = APIRouter(prefix="/v1", tags=["execute"], dependencies=[Depends(may_execute)])
 
 
 class ExecuteIn(WireRequest):
@@ -19,7 +19,7 @@ class ExecuteIn(WireRequest):
     limits: LimitsIn = Field(default_factory=LimitsIn)
 
 
-@router.post("/execute", responses=documented(*POSTING, 503))
+@router.post("/execute", responses=documented(*POSTING, 403))
 async def execute(body: ExecuteIn, house: InHouse, request: Request) -> ExecutionOut:
     """Run a program. Whatever it does wrong is told in the execution, with status 200."""
     running = house.tools.sandbox.execute(body.program, limits=body.limits.to_domain())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cap_server.errors import UnauthorizedError
-from cap_server.observing import Metrics, current_account
+from cap_server.api.door import Caller
+from cap_server.batches.batches import Batches
+from cap_server.errors import ForbiddenError, UnauthorizedError
+from cap_server.keys import Keyring, Turnstile
+from cap_server.observing import Metrics
 from cap_server.settings import Settings
 from cap_server.tools import Tools
 from cap_server.trust import Ledger
@@ -22,6 +23,9 @@ class House:
     settings: Settings
     tools: Tools
     ledger: Ledger
+    keyring: Keyring
+    turnstile: Turnstile
+    batches: Batches
     metrics: Metrics
 
 
@@ -33,31 +37,44 @@ def _house(request: Request) -> House:
 
 InHouse = Annotated[House, Depends(_house)]
 
-_bearer = HTTPBearer(auto_error=False, description="One of CAP_API_KEYS, where the server has any.")
+# For the documentation: `Door` has read the header.
+_bearer = HTTPBearer(auto_error=False, description="An API key, where the server has any.")
 
 
-def authorized(
-    house: InHouse, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
-    """Let a request pass that carries an accepted key, or any where none is set.
-
-    Returns:
-        The tenant: who shares what is learned of sources. It is a hash of the key.
+def caller(
+    request: Request, _sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Who sent the request, as `Door` found.
 
     Raises:
-        UnauthorizedError: it carries none, or another.
+        UnauthorizedError: the request did not come through the door.
     """
-    accepted = house.settings.accepted_keys()
-    key = sent.credentials.encode() if sent else b""
-    # All are compared, each in constant time: how long it takes says nothing about the keys.
-    matches = [secrets.compare_digest(key, each.encode()) for each in accepted]
-    if accepted and not any(matches):
-        raise UnauthorizedError(
-            "Send one of this server's API keys as 'Authorization: Bearer KEY'."
-        )
-    tenant = hashlib.blake2b(key, digest_size=16).hexdigest() if accepted else "all"
-    current_account().of_tenant(tenant)
-    return tenant
+    found = getattr(request.state, "caller", None)
+    if not isinstance(found, Caller):
+        raise UnauthorizedError("Send one of this server's API keys.")
+    return found
+
+
+Called = Annotated[Caller, Depends(caller)]
+
+
+def authorized(caller: Called) -> str:
+    """The tenant: who shares what is learned of sources. It is a hash of the key."""
+    return caller.tenant
 
 
 Tenant = Annotated[str, Depends(authorized)]
+
+
+def may_execute(caller: Called) -> None:
+    """Let those pass that may run programs of their own.
+
+    Raises:
+        ForbiddenError: they may not.
+    """
+    if "execute" not in caller.rights:
+        raise ForbiddenError(
+            "Without API keys this server runs programs of callers on its own machine only."
+            if caller.key is None
+            else "This API key does not have the right 'execute'."
+        )

@@ -12,30 +12,17 @@ from cap_server.api.errors import POSTING, documented
 from cap_server.api.event_stream import EVENT_SCHEMA, Frames, event_stream, frame
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import House, InHouse, Tenant, authorized
+from cap_server.api.problem import ProblemIn
 from cap_server.api.refine_events import event_out
 from cap_server.api.refinement import RefinementOut, new_id
-from cap_server.api.terms import Choices, Source, TermsIn, refined
-from cap_server.api.wire import Text
-from cap_server.domain import Answer, Prior, Problem
+from cap_server.api.terms import TermsIn, refined
 from cap_server.events import Tell, told
 
 router = APIRouter(prefix="/v1", tags=["refine"], dependencies=[Depends(authorized)])
 
 
-class RefineIn(TermsIn):
-    question: Text
-    cot: Text | None = Field(None, description="The chain of thought to refine.")
-    answer: Text | None = Field(
-        None, description="The answer to refine. Unset: what the CoT comes to."
-    )
-    choices: Choices | None = None
-    source: Source | None = None
+class RefineIn(TermsIn, ProblemIn):
     stream: bool = Field(False, description="Send what happens as it happens; `docs/api.md`.")
-
-    def problem(self) -> Problem:
-        answer = None if self.answer is None else Answer(self.answer)
-        prior = Prior(cot=self.cot, answer=answer, source=self.source)
-        return Problem(self.question, tuple(self.choices or ()), prior)
 
 
 _STREAM: dict[int | str, dict[str, object]] = {

@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 
 from cap_server.domain import Usage
 
-_KEY_CHARACTERS = 8
-
 _current: ContextVar[Account | None] = ContextVar("account", default=None)
 
 
 @dataclass
 class Account:
     """Attributes:
-    key: how the log names the API key: the start of its hash.
+    key: the id of the API key, where there is one.
     error: the code of the error that was answered.
     strategy: of the refinements; the last one's where a request has several kinds.
     decisions: how often refinements came to which.
@@ -34,9 +32,6 @@ class Account:
     strategy: str | None = None
     decisions: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
-
-    def of_tenant(self, tenant: str) -> None:
-        self.key = tenant[:_KEY_CHARACTERS]
 
     def facts(self) -> dict[str, object]:
         """What is worth a place in the log's line: nothing that did not happen, no text."""
