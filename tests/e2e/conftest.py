@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cap_server.app import create_app
 from cap_server.engine import Engine, EngineOptions, runs_on_gpu
 from cap_server.settings import Settings
+from tests.e2e.live import live
 from tests.ports import free_port
 from tests.processes import alive, descendants
 
@@ -52,6 +54,13 @@ def engine() -> Iterator[Engine]:
 def engine_url(engine: Engine) -> str:
     """The root of its API, with `/v1`."""
     return engine.base_url
+
+
+@pytest.fixture(scope="package")
+def url(engine_url: str) -> Iterator[str]:
+    """The root of a server that really listens, in front of the real vLLM."""
+    with live(create_app(Settings.model_validate({"model_url": engine_url}))) as url:
+        yield url
 
 
 async def _started(options: EngineOptions, *, kept: AsyncExitStack) -> Engine:

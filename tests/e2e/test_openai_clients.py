@@ -18,25 +18,17 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-from cap_server.app import create_app
 from cap_server.example import EXAMPLE
-from cap_server.settings import Settings
-from tests.e2e.live import live
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 NODE = Path(__file__).parent / "openai_node"
+PAGE = (Path(__file__).parents[2] / "docs" / "openai.md").read_text("utf-8")
 CORRECTED = f"The answer is {EXAMPLE.answer}."
 MESSAGES: Any = [
     {"role": "user", "content": EXAMPLE.question},
     {"role": "assistant", "content": EXAMPLE.cot},
 ]
-
-
-@pytest.fixture(scope="module")
-def url(engine_url: str) -> Iterator[str]:
-    with live(create_app(Settings.model_validate({"model_url": engine_url}))) as url:
-        yield url
 
 
 @pytest.fixture
@@ -132,6 +124,13 @@ def test_the_node_client_gets_a_corrected_answer_whole_streamed_and_refused(
     assert told["decision"] == "corrected"
     assert "```python" in told["reasoning"]
     assert told["refused"] == {"status": 404, "code": "model_not_found", "param": "model"}
+
+
+def test_the_pages_example_runs_as_it_is(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    example = PAGE.partition("```python\n")[2].partition("```")[0]
+    assert EXAMPLE.question in example
+    exec(example.replace("http://127.0.0.1:8000", url), {})
+    assert "The answer is" in capsys.readouterr().out
 
 
 async def metric(engine: httpx.AsyncClient, name: str) -> int:
