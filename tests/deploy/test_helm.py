@@ -111,6 +111,11 @@ def test_what_refers_to_something_refers_to_what_there_is(values: str) -> None:
     assert variables["CAP_SANDBOX_URL"] == "http://cap-sandbox:8002"
 
 
+def test_without_keys_the_server_is_open_only_where_it_is_asked_for() -> None:
+    assert _variables("small")["CAP_OPEN"] == "1"
+    assert "CAP_OPEN" not in _variables("production")
+
+
 def test_secrets_are_files() -> None:
     variables = _variables("production")
     files = {name: value for name, value in variables.items() if name.endswith("_FILE")}
