@@ -155,6 +155,15 @@ def test_the_chart_has_the_rules_and_the_dashboard_that_are_tested() -> None:
     assert dashboard.strip() == tested.strip()
 
 
+def test_scrapes_are_called_what_the_alerts_call_them() -> None:
+    called = {
+        each["spec"]["endpoints"][0]["relabelings"][0]["replacement"]
+        for (kind, _), each in manifests("production").items()
+        if kind == "ServiceMonitor"
+    }
+    assert called == {"cap-server", "cap-sandbox"}
+
+
 def _template(values: str, name: str) -> Manifest:
     return dict(manifests(values)["Deployment", name]["spec"]["template"])
 
