@@ -242,3 +242,4 @@ async def test_callers_who_are_turned_away_are_counted() -> None:
         told = await scraped(client)
     assert told("cap_request_errors_total", code="invalid_api_key") == 1
     assert told("cap_requests_total", route="other", method="POST", status="401") == 1
+    assert "_created" not in told.text
