@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train run test check format bench clean constraints
+.PHONY: help setup setup-train setup-deploy run test test-deploy check format bench clean constraints
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,13 +14,20 @@ setup:  ## Make both environments, .venv (server, tests) and .engine (vLLM), or 
 setup-train:  ## Make .train, the environment of `cap-train`, or repair it.
 	@$(PYTHON) deploy/environments/install.py train
 
+setup-deploy:  ## Make .deploy, the tools that check and run what is in deploy/, or repair them.
+	@$(PYTHON) deploy/environments/install.py deploy
+
 run: setup  ## Start vLLM with the small CaP model, and the server; print a request to try.
 	@exec $(BIN)/cap up
 
-test: setup setup-train  ## Run all tests, those against the real vLLM among them.
+test: setup setup-train setup-deploy  ## Run all tests, those against the real vLLM among them.
 	@.train/bin/python -m pytest tests/training
 	@$(BIN)/python -m pytest --ignore=tests/training \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, replicas. Needs root, podman.
+	@$(PYTHON) deploy/environments/install.py server
+	@CAP_TEST_DEPLOY=1 $(BIN)/python -m pytest tests/deploy --durations=20
 
 check:  ## Format, lint and types, of code and tests.
 	@$(PYTHON) deploy/environments/install.py server
@@ -41,5 +48,5 @@ constraints:  ## Write down the versions that are installed now.
 	  $(BIN)/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools ) > constraints.txt
 
 clean:  ## Remove the environments, the engine's log and cache, and what tools left behind.
-	rm -rf .venv .engine .train .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
+	rm -rf .venv .engine .train .deploy .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -121,6 +121,7 @@ def test_the_server_says_what_it_lacks_and_ends_when_it_is_told_to(
     options = (
         f"--volume={tmp_path}:/run/secrets:ro",
         "--env=CAP_API_KEYS_FILE=/run/secrets/keys",
+        "--env=CAP_API_KEYS_EXECUTE=1",
         "--env=CAP_MODEL_URL=http://127.0.0.1:1/v1",
     )
     with (

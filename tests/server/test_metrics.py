@@ -233,3 +233,13 @@ async def test_chats_are_counted_whole_and_streamed() -> None:
     assert told("cap_draws_total", role="chat", outcome="finished") == 2
     assert told("cap_model_seconds_count", role="chat") == 2
     assert told("cap_draws_in_flight", role="chat") == 0
+
+
+async def test_callers_who_are_turned_away_are_counted() -> None:
+    settings = Settings.model_validate({"api_keys": "sesame"})
+    async with served(tools(ScriptedModel([""]), FakeSandbox({})), settings) as client:
+        assert (await client.post("/v1/refine", json=WRONG)).status_code == 401
+        told = await scraped(client)
+    assert told("cap_request_errors_total", code="invalid_api_key") == 1
+    assert told("cap_requests_total", route="other", method="POST", status="401") == 1
+    assert "_created" not in told.text

@@ -85,7 +85,8 @@ async def test_without_being_asked_for_nothing_is_sent(monkeypatch: pytest.Monke
     assert not Settings().traces
 
 
-async def test_a_collector_that_is_down_holds_up_nobody() -> None:
+async def test_a_collector_that_is_down_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with receiver() as received:
         url = received.url
     settings = Settings.model_validate({"traces_url": f"{url}/v1/traces"})

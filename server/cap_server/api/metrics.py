@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from cap_server.api.house import InHouse
 
@@ -13,5 +13,4 @@ router = APIRouter(tags=["operations"])
 @router.get("/metrics", response_class=Response)
 async def metrics(house: InHouse) -> Response:
     """This replica's metrics, in Prometheus' text format."""
-    text = generate_latest(house.metrics.registry)
-    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(house.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cap_server.observing.account import current_account
 from cap_server.observing.metrics import Metrics
-from cap_server.observing.traces import Traces
+from cap_server.observing.traces import NO_SPAN, Span, Traces
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
@@ -32,27 +32,15 @@ class ObservedRequests:
             await self._app(scope, receive, send)
             return
         if scope["path"] in OF_OPERATORS:
-            await self._counted(scope, receive, send)
+            await self._counted(scope, receive, send, span=NO_SPAN)
             return
         with (
             self._metrics.in_flight.track_inprogress(),
             self._traces.request(scope["headers"]) as span,
         ):
-            status = await self._counted(scope, receive, send)
-            account = current_account()
-            span.name(f"{_method(scope)} {_route(scope)}")
-            span.set(
-                {
-                    "http.request.method": _method(scope),
-                    "http.route": _route(scope),
-                    "http.response.status_code": status,
-                    "cap.strategy": account.strategy,
-                    "cap.decision": ",".join(sorted(account.decisions)) or None,
-                    "error.type": account.error,
-                }
-            )
+            await self._counted(scope, receive, send, span=span)
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, *, span: Span) -> None:
         started, status = time.perf_counter(), 500
 
         async def watched_send(message: Message) -> None:
@@ -67,12 +55,25 @@ class ObservedRequests:
             status = _CLIENT_LEFT
             raise
         finally:
-            route = _route(scope)
-            self._metrics.requests.labels(route, _method(scope), str(status)).inc()
-            self._metrics.request_s.labels(route).observe(time.perf_counter() - started)
-            if (code := current_account().error) is not None:
-                self._metrics.errors.labels(code).inc()
-        return status
+            self._ended(scope, status=status, wall_s=time.perf_counter() - started, span=span)
+
+    def _ended(self, scope: Scope, *, status: int, wall_s: float, span: Span) -> None:
+        route, method, account = _route(scope), _method(scope), current_account()
+        self._metrics.requests.labels(route, method, str(status)).inc()
+        self._metrics.request_s.labels(route).observe(wall_s)
+        if account.error is not None:
+            self._metrics.errors.labels(account.error).inc()
+        span.name(f"{method} {route}")
+        span.set(
+            {
+                "http.request.method": method,
+                "http.route": route,
+                "http.response.status_code": status,
+                "cap.strategy": account.strategy,
+                "cap.decision": ",".join(sorted(account.decisions)) or None,
+                "error.type": account.error,
+            }
+        )
 
 
 def _method(scope: Scope) -> str:

@@ -50,17 +50,17 @@ class _NoSpan:
 class _NoTraces:
     @contextmanager
     def request(self, headers: Headers) -> Iterator[Span]:
-        yield _NO_SPAN
+        yield NO_SPAN
 
     @contextmanager
     def span(self, name: str, attributes: Attributes) -> Iterator[Span]:
-        yield _NO_SPAN
+        yield NO_SPAN
 
     def close(self) -> None:
         pass
 
 
-_NO_SPAN = _NoSpan()
+NO_SPAN: Span = _NoSpan()
 NO_TRACES: Traces = _NoTraces()
 
 
