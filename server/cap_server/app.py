@@ -95,6 +95,7 @@ def create_app(
                 most=settings.model_connections if settings.admission else None,
                 queue=settings.admission_queue,
             )
+            metrics.registry.register(PoolFigures(admission.figures))
             observed = _observed(opened, settings, metrics=metrics, traces=traces)
             measured = replace(
                 observed, sandbox=MeasuredSandbox(observed.sandbox, admission.waited)

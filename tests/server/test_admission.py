@@ -373,5 +373,8 @@ async def test_over_sockets_the_crowd_is_refused_and_another_key_is_served() -> 
         assert (await served).status_code == 200
         lines = [json.loads(line) for line in (await batch).text.splitlines() if line]
         assert (len(lines), lines[-1]["failed"]) == (21, 0)
+        scraped = (await client.get("/metrics")).text
+        assert "cap_admission_refused_total 6.0" in scraped
+        assert "cap_admission_limit 16.0" in scraped
         statuses = Counter(each.status_code for each in await asyncio.gather(*asking))
     assert statuses == {200: 7, 429: 5}

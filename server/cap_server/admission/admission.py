@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from cap_sandbox import Figure
 from cap_server.admission.fair_queue import FairQueue, Room, Waiting
 from cap_server.admission.limit import GradientLimit
 from cap_server.domain import Usage
@@ -63,11 +64,22 @@ class Admission:
         self._in_use = 0.0
         self._large_in_use = 0.0
         self._lasting_s = _USUAL_S
+        self._refused = 0
 
     @property
     def limit(self) -> float:
         """Draws that may be under way at once, as learned by now."""
         return min(self._model.value, self._sandbox.value)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """What the gate does, for operators."""
+        refused, waiting = float(self._refused), float(len(self._queue))
+        return (
+            Figure("cap_admission_limit", "gauge", "Draws at once, as learned.", self.limit),
+            Figure("cap_admission_in_use", "gauge", "Draws under way, by cost.", self._in_use),
+            Figure("cap_admission_waiting", "gauge", "Refinements that wait.", waiting),
+            Figure("cap_admission_refused", "counter", "Refinements refused with 429.", refused),
+        )
 
     @asynccontextmanager
     async def place(
@@ -130,19 +142,19 @@ class Admission:
         if not ticket.turn.done() or not ticket.turn.result():
             refusal = self._overloaded(ticket)
             self._give_back(ticket)
+            self._refused += 1
             raise refusal
 
     def _find_room(self, ticket: _Ticket, *, within_s: float) -> None:
         """Let `ticket` wait, or refuse it, or the newest of whoever has most waiting."""
-        refusal = self._overloaded(ticket)
-        if self._expected_s(ticket) > within_s:
-            self._give_back(ticket)
-            raise refusal
-        if self._waiting < self._places:
+        late = self._expected_s(ticket) > within_s
+        if not late and self._waiting < self._places:
             return
-        newest = self._queue.newest_of_longest(than=ticket.tenant)
+        newest = None if late else self._queue.newest_of_longest(than=ticket.tenant)
         if not isinstance(newest, _Ticket):
+            refusal = self._overloaded(ticket)
             self._give_back(ticket)
+            self._refused += 1
             raise refusal
         self._queue.remove(newest)
         newest.turn.set_result(False)
