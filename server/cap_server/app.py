@@ -74,6 +74,11 @@ def create_app(
     traces = open_traces(settings.traces_url) if settings.traces else NO_TRACES
     keyring = Keyring(settings.given_keys(), stores.keys if stores else None)
     turnstile = Turnstile(per_minute=settings.key_per_minute, at_once=settings.key_at_once)
+    admission = Admission(
+        most=settings.model_connections if settings.admission else None,
+        queue=settings.admission_queue,
+    )
+    metrics.registry.register(PoolFigures(admission.figures))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,11 +96,6 @@ def create_app(
             keyring.running(),
             batches.running(),
         ):
-            admission = Admission(
-                most=settings.model_connections if settings.admission else None,
-                queue=settings.admission_queue,
-            )
-            metrics.registry.register(PoolFigures(admission.figures))
             observed = _observed(opened, settings, metrics=metrics, traces=traces)
             measured = replace(
                 observed, sandbox=MeasuredSandbox(observed.sandbox, admission.waited)

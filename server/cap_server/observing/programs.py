@@ -56,8 +56,8 @@ class PoolFigures(Collector):
     """Registers figures that are read anew at every scrape.
 
     Args:
-        figures: of a pool in this process, where one elsewhere serves its own; or of what else keeps
-            some.
+        figures: of a pool in this process, where one elsewhere serves its own, or of what else
+            keeps some.
     """
 
     def __init__(self, figures: Callable[[], tuple[Figure, ...]]) -> None:
