@@ -21,6 +21,7 @@ from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
 from cap_server.adapters.upstream import Upstream, model_client
 from cap_server.adapters.vllm import VLLMModel
+from cap_server.admission import Admission, MeasuredSandbox
 from cap_server.api import routers
 from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
@@ -73,6 +74,11 @@ def create_app(
     traces = open_traces(settings.traces_url) if settings.traces else NO_TRACES
     keyring = Keyring(settings.given_keys(), stores.keys if stores else None)
     turnstile = Turnstile(per_minute=settings.key_per_minute, at_once=settings.key_at_once)
+    admission = Admission(
+        most=settings.model_connections if settings.admission else None,
+        queue=settings.admission_queue,
+    )
+    metrics.registry.register(PoolFigures(admission.figures))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,8 +97,11 @@ def create_app(
             batches.running(),
         ):
             observed = _observed(opened, settings, metrics=metrics, traces=traces)
+            measured = replace(
+                observed, sandbox=MeasuredSandbox(observed.sandbox, admission.waited)
+            )
             app.state.house = House(
-                settings, observed, ledger, keyring, turnstile, batches, metrics
+                settings, measured, ledger, keyring, turnstile, batches, metrics, admission
             )
             yield
         await asyncio.to_thread(traces.close)

@@ -71,6 +71,13 @@ class TooManyAtOnceError(RateLimitedError):
     code = "too_many_at_once"
 
 
+class OverloadedError(RateLimitedError):
+    """There is no room for the request, nor room for it to wait; nothing was spent on it."""
+
+    code = "overloaded"
+    type = "server_error"
+
+
 class BodyTooLargeError(InvalidRequestError):
     status = 413
     code = "body_too_large"

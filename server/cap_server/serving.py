@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import AnyHttpUrl
 
+from cap_server.api.house import House
 from cap_server.app import create_app, open_tools
 from cap_server.engine import Engine, EngineOptions, about
 from cap_server.keys import Access, Keyring, access_of
@@ -139,6 +140,8 @@ async def _serve(
         for end in ends:
             end.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
+        if isinstance(house := getattr(app.state, "house", None), House):
+            await house.batches.finish()
         await serving
 
 

@@ -183,6 +183,14 @@ class Settings(BaseSettings):
         ge=1024**2,
         description="What is kept of batches, at most; the oldest of the key with most go first.",
     )
+    admission: bool = Field(
+        True,
+        description="Whether the server learns how many draws model and sandbox bear at once, and "
+        "holds back and refuses (429) what is beyond that.",
+    )
+    admission_queue: int = Field(
+        256, ge=0, le=65_536, description="Refinements that may wait for a place."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Of the log."
     )

@@ -248,6 +248,26 @@ async def test_a_server_that_ends_cancels_and_frees_its_batches(store: Store) ->
         await reading.leave()
 
 
+async def test_a_server_that_will_end_tells_what_is_under_way_and_begins_nothing_more(
+    store: Store,
+) -> None:
+    works = Works(held=True)
+    async with batches(store).running() as one:
+        reading = await one.open(9, work=works, name=NAME)
+        await until(lambda: works.begun.total() == 4)
+        await one.finish()
+        with pytest.raises(StoreUnavailableError):
+            await one.open(9, work=works, name=Name("tenant", "another", "a" * 64))
+        works.open.set()
+        assert sorted(await indexes(reading)) == [0, 1, 2, 3]
+        await reading.leave()
+    async with batches(store).running() as two:
+        again = await two.open(9, work=works, name=NAME)
+        assert sorted(await indexes(again)) == list(range(9))
+        await again.leave()
+    assert set(works.begun.values()) == {1}
+
+
 @pytest.mark.parametrize("renews", [False, None])
 async def test_who_lost_a_batch_begins_nothing_more(store: Store, *, renews: bool | None) -> None:
     works = Works(held=True)

@@ -202,7 +202,9 @@ async def _refinement(
     async with house.turnstile.turn(caller.key, covered=covered):
         if caller.key is not None and not house.keyring.holds(caller.key):
             raise UnauthorizedError("This API key was revoked.")
-        refinement = await refined(given.problem(), body, house=house, tenant=caller.tenant)
+        refinement = await refined(
+            given.problem(), body, house=house, tenant=caller.tenant, patient=True
+        )
     return RefinementOut.of(refinement, body, model=house.tools.model.name, id_=new_id())
 
 

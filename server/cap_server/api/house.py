@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from cap_server.admission import Admission
 from cap_server.api.door import Caller
 from cap_server.batches.batches import Batches
 from cap_server.errors import ForbiddenError, UnauthorizedError
@@ -27,6 +28,7 @@ class House:
     turnstile: Turnstile
     batches: Batches
     metrics: Metrics
+    admission: Admission
 
 
 def _house(request: Request) -> House:

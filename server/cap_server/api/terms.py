@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cap_server import domain
+from cap_server.admission import cost_of
 from cap_server.api.house import House
 from cap_server.api.strategies import StrategyIn, default_strategy
 from cap_server.api.wire import LimitsIn, Text
@@ -15,6 +17,8 @@ from cap_server.domain import Problem
 from cap_server.events import Tell, nobody
 from cap_server.refiner import refine
 from cap_server.whole import ALSO_AS_FLOAT
+
+_SOON_S = 0.01
 
 Choices = Annotated[
     list[Text],
@@ -79,23 +83,45 @@ class TermsIn(WireRequest):
 
 
 async def refined(
-    problem: Problem, terms: TermsIn, *, house: House, tenant: str, tell: Tell = nobody
+    problem: Problem,
+    terms: TermsIn,
+    *,
+    house: House,
+    tenant: str,
+    tell: Tell = nobody,
+    patient: bool = False,
 ) -> domain.Refinement:
     """Refine `problem` on `terms`; what it teaches about its source is kept for `tenant`.
 
+    Args:
+        problem: as the caller has it.
+        terms: its deadline counts from here.
+        house: whose tools are used.
+        tenant: among whom the server is shared.
+        tell: is told what happens.
+        patient: wait for a place as long as it takes, and have the deadline count from then.
+
     Raises:
+        OverloadedError: there is no place in time.
         CapError: see `refine`.
     """
-    refinement = await refine(
-        problem,
-        tools=house.tools,
-        strategy=terms.strategy,
-        sampling=domain.Sampling(**terms.sampling.model_dump()),
-        budget=domain.Budget(**terms.budget.model_dump()),
-        limits=terms.limits.to_domain(),
-        trust=house.ledger.estimates(tenant),
-        tell=tell,
-    )
+    budget = domain.Budget(**terms.budget.model_dump())
+    cost = cost_of(terms.strategy, budget)
+    place = house.admission.place(tenant, cost=cost, within_s=budget.deadline_s, patient=patient)
+    async with place as waited_s:
+        if waited_s and not patient:
+            budget = replace(budget, deadline_s=max(_SOON_S, budget.deadline_s - waited_s))
+        refinement = await refine(
+            problem,
+            tools=house.tools,
+            strategy=terms.strategy,
+            sampling=domain.Sampling(**terms.sampling.model_dump()),
+            budget=budget,
+            limits=terms.limits.to_domain(),
+            trust=house.ledger.estimates(tenant),
+            tell=tell,
+        )
+        house.admission.learn(refinement.usage)
     if refinement.pattern is not None:
         house.ledger.record(tenant, refinement.pattern)
     return refinement

@@ -108,6 +108,7 @@ class Batches:
         self._lease_s = lease_s
         self._named: dict[tuple[str, str], _Named] = {}
         self._tending: set[asyncio.Task[None]] = set()
+        self._finishes = False
         # One at a time finds, makes and gives up named runs.
         self._changing = asyncio.Lock()
 
@@ -126,6 +127,8 @@ class Batches:
         if self._store is None or self._keeper is None:
             raise StoreUnavailableError("This server has no database to continue batches from.")
         async with self._changing:
+            if self._finishes:
+                raise StoreUnavailableError("This server is about to end.", retry_after_s=1)
             named = self._named.get(_key(name))
             if named is None:
                 named = await self._claimed(name, self._store)
@@ -137,6 +140,14 @@ class Batches:
             assert named.run is not None
             reader, before = await named.run.attach()
             return Reading(named.id, named.run, reader, before, self._store)
+
+    async def finish(self) -> None:
+        """Let batches that can be continued elsewhere begin nothing more: the server ends soon."""
+        self._finishes = True
+        async with self._changing:
+            for each in self._named.values():
+                if each.run is not None:
+                    await each.run.finish()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Batches]:

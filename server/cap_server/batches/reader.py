@@ -22,6 +22,7 @@ class Reader:
         self._items: deque[Item] = deque()
         self._most = most
         self._closed = False
+        self._ended = False
         self._changed = asyncio.Condition()
 
     async def offer(self, item: Item) -> None:
@@ -33,18 +34,24 @@ class Reader:
                 self._changed.notify_all()
 
     async def next(self) -> Item | None:
-        """Wait for an item; None: the reader was closed."""
+        """Wait for an item; None: the reader was closed, or there are no more."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or len(self._items) > 0)
-            if self._closed:
+            await self._changed.wait_for(lambda: self._ended or len(self._items) > 0)
+            if not self._items:
                 return None
             item = self._items.popleft()
             self._changed.notify_all()
             return item
 
-    async def close(self) -> None:
-        """Take no more, and let go whoever waits."""
+    async def end(self) -> None:
+        """Tell what waits, and then that there are no more."""
         async with self._changed:
-            self._closed = True
+            self._ended = True
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """Tell no more, and let go whoever waits."""
+        async with self._changed:
+            self._closed = self._ended = True
             self._items.clear()
             self._changed.notify_all()

@@ -60,6 +60,7 @@ class Run:
         self._waiting: deque[int] = deque()
         self._under_way: set[int] = set()
         self._workers: dict[int, asyncio.Task[None]] = {}
+        self._finishes = False
         self._rested = asyncio.Event()
         self._rested.set()
 
@@ -91,6 +92,12 @@ class Run:
             self._rest()
         await reader.close()
 
+    async def finish(self) -> None:
+        """Begin nothing more, and end the reader once it was told what is under way."""
+        self._waiting.clear()
+        self._finishes = True
+        await self._end()
+
     async def halt(self) -> None:
         """Begin nothing more, and end the reader."""
         if self._reader is not None:
@@ -111,6 +118,10 @@ class Run:
     def rests(self) -> bool:
         return self._rested.is_set()
 
+    async def _end(self) -> None:
+        if self._finishes and not self._workers and self._reader is not None:
+            await self._reader.end()
+
     def _rest(self) -> None:
         if self._reader is None and not self._workers:
             self._rested.set()
@@ -124,6 +135,7 @@ class Run:
         finally:
             del self._workers[slot]
             self._rest()
+        await self._end()
 
     async def _next(self, *, covered: bool) -> None:
         index = self._waiting.popleft()

@@ -53,10 +53,11 @@ class ObservedSandbox:
 
 
 class PoolFigures(Collector):
-    """Registers a pool's figures, read anew at every scrape.
+    """Registers figures that are read anew at every scrape.
 
     Args:
-        figures: of a pool in this process; one elsewhere serves its own.
+        figures: of a pool in this process, where one elsewhere serves its own, or of what else
+            keeps some.
     """
 
     def __init__(self, figures: Callable[[], tuple[Figure, ...]]) -> None:
