@@ -32,6 +32,7 @@ import typer
 from rich.console import Console
 
 from cap_sandbox import Limits, Pool
+from cap_sandbox.kinds import KINDS, Kind
 
 PROGRAMS = {
     "arithmetic": """
@@ -52,6 +53,8 @@ print(solve(x**2 - {sum} * x + {product}, x))
 """The kinds of programs: what a grade-school question needs, and what an equation needs."""
 
 _FIRST_NUMBER = 11
+# Long enough for a pool to have the next process ready.
+_PAUSE_S = 0.05
 # What a way still does when the answer is there, such as preparing for the next one, is its cost.
 _SETTLE_S = 0.25
 _LIMITS = Limits(wall_s=30)
@@ -60,8 +63,8 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FORK_LOOP = """
 import os, sys
 from cap_sandbox import preload
-from cap_sandbox.program import Runner
-preload.settle(Runner(preload.everything(), policy=True))
+runner = preload.warm_runner(sys.argv[1], policy=True)
+preload.settle(runner, sys.argv[1])
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
@@ -83,12 +86,14 @@ class Way:
     Attributes:
         run: runs a program and returns what it printed.
         at_once: how many programs are given to it at a time.
+        pause_s: before each program; what is left out of the time.
         checked: whether it runs programs at all; the floor only forks.
     """
 
     name: str
     run: Run
     at_once: int = 1
+    pause_s: float = 0.0
     checked: bool = True
     latencies_s: list[float] = field(default_factory=list)
     wall_s: float = 0.0
@@ -100,8 +105,9 @@ class Way:
             return [self.name, str(self.at_once), self.fault, *[""] * 4]
         count = len(self.latencies_s)
         marks = [f"{1000 * _quantile(self.latencies_s, part):.2f}" for part in (0.5, 0.95, 0.99)]
-        rate, cpu_ms = f"{count / self.wall_s:.0f}", f"{1000 * self.cpu_s / count:.2f}"
-        return [self.name, str(self.at_once), *marks, rate, cpu_ms]
+        rate = "" if self.pause_s else f"{count / self.wall_s:.0f}"
+        at_once = f"{self.at_once}, with pauses" if self.pause_s else str(self.at_once)
+        return [self.name, at_once, *marks, rate, f"{1000 * self.cpu_s / count:.2f}"]
 
 
 def main(
@@ -135,7 +141,7 @@ def _runs(stack: AsyncExitStack, pool: Pool, workers: int, peers: bool) -> dict[
     runs: dict[str, Run | None] = {
         "this sandbox": lambda program: _in_sandbox(pool, program),
         "a fresh Python process": _awaitable(_in_fresh_process),
-        "fork and wait, nothing else": stack.enter_context(_forks()),
+        **{f"fork and wait, {kind}": stack.enter_context(_forks(kind)) for kind in KINDS},
     }
     if peers:
         for name, (module, join) in _PEERS.items():
@@ -147,9 +153,10 @@ def _runs(stack: AsyncExitStack, pool: Pool, workers: int, peers: bool) -> dict[
 def _ways(runs: dict[str, Run | None], workers: int) -> list[Way]:
     ways = []
     for name, run in runs.items():
-        for at_once in (1, 2 * workers) if name in _POOLS else (1,):
-            checked = "fork" not in name
-            way = Way(name, run or _awaitable(str), at_once=at_once, checked=checked)
+        pace = ((1, _PAUSE_S), (1, 0.0), (2 * workers, 0.0)) if name in _POOLS else ((1, 0.0),)
+        for at_once, pause_s in pace:
+            way = Way(name, run or _awaitable(str), at_once=at_once, pause_s=pause_s)
+            way.checked = "fork" not in name
             way.fault = "" if run else "not installed"
             ways.append(way)
     return ways
@@ -175,6 +182,7 @@ async def _measure(way: Way, kind: str, count: int) -> None:
 async def _drain(way: Way, kind: str, numbers: Iterator[int]) -> None:
     for n in numbers:
         program = PROGRAMS[kind].format(n=n, sum=2 * n + 1, product=n * (n + 1))
+        await asyncio.sleep(way.pause_s)
         started = time.perf_counter()
         printed = await way.run(program)
         way.latencies_s.append(time.perf_counter() - started)
@@ -200,10 +208,11 @@ def _in_fresh_process(program: str) -> str:
 
 
 @contextmanager
-def _forks() -> Iterator[Run]:
+def _forks(kind: Kind) -> Iterator[Run]:
     """A process as large as the sandbox's warm one, which forks and waits for each line."""
+    command = [sys.executable, "-c", _FORK_LOOP, kind]
     with subprocess.Popen(
-        [sys.executable, "-c", _FORK_LOOP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -321,16 +330,22 @@ async def _spares_line() -> str:
     """What the processes that wait for their program have for themselves alone."""
     await asyncio.sleep(2 * _SETTLE_S)
     try:
-        sizes = [_private_mib(pid) for pid in _spares()]
+        sizes = {kind: statistics.median(map(_private_mib, _spares(kind))) for kind in KINDS}
     except OSError:
         return "The memory of an idle spare can be read by root only."
-    return f"An idle spare has {statistics.median(sizes):.1f} MiB for itself alone."
+    told = ", ".join(f"{kind} {size:.1f} MiB" for kind, size in sizes.items())
+    return f"What an idle spare has for itself alone: {told}."
 
 
-def _spares() -> list[int]:
+def _spares(kind: Kind) -> list[int]:
     """The children of this process's children that the jail has left with one descriptor."""
-    limits = {pid: Path(f"/proc/{pid}/limits").read_text() for pid in _family()}
-    return [pid for pid, text in limits.items() if "Max open files            1 " in text]
+    found = []
+    for pid in _family():
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        ours = kind.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if ours and "Max open files            1 " in limits:
+            found.append(pid)
+    return found
 
 
 def _machine_line(pool: Pool, workers: int) -> str:

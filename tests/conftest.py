@@ -6,6 +6,11 @@ import logging
 
 import pytest
 import structlog
+from hypothesis import settings
+
+# How long an example takes says more of the machine, which may be busy, than of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

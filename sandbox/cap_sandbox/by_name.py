@@ -40,10 +40,14 @@ def close() -> None:
     functools.__dict__["update_wrapper"] = _update_wrapper
     functools.__dict__["wraps"] = _wraps
     copy.__dict__["_reconstruct"] = _restoring(copy.__dict__["_reconstruct"])
-    for name in _READING_MODULES:
-        importlib.import_module(name).__dict__["getattr"] = _read_harmless
     inspect.__dict__["currentframe"] = _current_frame
     _close_dataclasses()
+
+
+def close_sympy() -> None:
+    """Have sympy read by harmless names only, in this process for ever."""
+    for name in _READING_MODULES:
+        importlib.import_module(name).__dict__["getattr"] = _read_harmless
 
 
 def _update_wrapper(

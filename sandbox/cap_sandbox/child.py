@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cap_sandbox.protocol import (
+    HANDED_OVER_BODY,
     NOTHING_SPENT,
     READY,
     Execution,
@@ -20,14 +21,28 @@ from cap_sandbox.protocol import (
     Status,
     decode_report,
     max_report_bytes,
-    pack,
 )
+from cap_sandbox.request import pack_request
 
 _CHUNK = 256 * 1024
 # From the end of the stream to the end of the process; more means that it goes on without a link.
 _SILENT_END_S = 0.5
+# From a report to the end of the process; more means that there is more in it than its program.
+_LINGER_S = 0.02
 # From the order to kill to the zygote's word that it is done; more means that the zygote hangs.
 _END_S = 10.0
+
+
+class HandedOverError(Exception):
+    """The program needs a heavy process, and has had no effect in this light one.
+
+    Attributes:
+        after_s: the time that it took to find out.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__(after_s)
+        self.after_s = after_s
 
 
 class LostError(Exception):
@@ -54,6 +69,7 @@ class _Heard:
     spent: Spent = NOTHING_SPENT
     timed_out: bool = False
     fault: str | None = None
+    handed_over: bool = False
 
     @property
     def silent(self) -> bool:
@@ -67,15 +83,23 @@ class Child:
         connection: the parent's end of the child's only descriptor.
         kill: has the zygote kill the process.
         abandon: kills the zygote, and so the process, when the zygote itself does not answer.
+        may_hand_over: whether there is another kind of process for its program.
     """
 
     def __init__(
-        self, connection: socket.socket, *, kill: Callable[[], None], abandon: Callable[[], None]
+        self,
+        connection: socket.socket,
+        *,
+        kill: Callable[[], None],
+        abandon: Callable[[], None],
+        may_hand_over: bool,
     ) -> None:
+        self._may_hand_over = may_hand_over
         self._connection = connection
         self._kill = kill
         self._abandon = abandon
         self._loop = asyncio.get_running_loop()
+        self._reported = False
         self.ended: asyncio.Future[Ended] = self._loop.create_future()
 
     async def wait_ready(self) -> None:
@@ -91,17 +115,26 @@ class Child:
         if first != READY:
             raise LostError
 
-    async def run(self, program: str, limits: Limits) -> Execution:
+    async def run(self, program: str, limits: Limits, *, spent_s: float = 0.0) -> Execution:
         """Run `program`, and see the process to its end.
 
+        Args:
+            program: its text.
+            limits: what it may use.
+            spent_s: the part of `limits.wall_s` that it has used in another process.
+
         Raises:
+            HandedOverError: the program has to be run by a heavy process.
             LostError: the process or its zygote was lost; nothing is known of the program.
         """
-        started = self._loop.time()
-        heard = await self._converse(program, limits)
+        started = self._loop.time() - spent_s
+        heard = await self._converse(program, limits, limits.wall_s - spent_s)
+        if heard.handed_over:
+            raise HandedOverError(self._loop.time() - started)
         if heard.report is not None:
             # The stream has ended, and `discard` sees to it that the process does; taking it apart
             # takes the kernel longer than most programs run, so that is not waited for.
+            self._reported = True
             return _reported(heard.report, heard.spent, limits, self._loop.time() - started)
         if not heard.silent or not await self._ends_by_itself():
             self._kill()
@@ -112,9 +145,16 @@ class Child:
 
     def discard(self) -> None:
         """Let go of the process, and kill it unless it is known to have ended."""
+        self._connection.close()
+        if self._reported:
+            # It is ending, and an order to kill would keep the zygote from better things.
+            self._loop.call_later(_LINGER_S, self._end_it)
+        else:
+            self._end_it()
+
+    def _end_it(self) -> None:
         if not self.lost:
             self._kill()
-        self._connection.close()
 
     async def _ends_by_itself(self) -> bool:
         """Whether a process whose stream has ended was ending; its wait status tells how then."""
@@ -135,16 +175,11 @@ class Child:
         """Whether the process is known to have ended."""
         return self.ended.done()
 
-    async def _converse(self, program: str, limits: Limits) -> _Heard:
-        request = {
-            "program": program,
-            "wall_s": limits.wall_s,
-            "memory_bytes": limits.memory_bytes,
-            "output_bytes": limits.output_bytes,
-        }
+    async def _converse(self, program: str, limits: Limits, wall_s: float) -> _Heard:
+        request = pack_request(program, limits, wall_s=wall_s)
         try:
-            async with asyncio.timeout(limits.wall_s):
-                await self._loop.sock_sendall(self._connection, pack(request))
+            async with asyncio.timeout(wall_s):
+                await self._loop.sock_sendall(self._connection, request)
                 body = await self._receive(limits)
         except TimeoutError:
             return _Heard(timed_out=True)
@@ -152,6 +187,8 @@ class Child:
             return _Heard(fault=str(error))
         except OSError:
             return _Heard()
+        if self._may_hand_over and body == HANDED_OVER_BODY:
+            return _Heard(handed_over=True)
         return _heard(body, limits)
 
     async def _receive(self, limits: Limits) -> bytes | None:

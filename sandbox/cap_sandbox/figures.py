@@ -31,12 +31,14 @@ class Tally:
     Attributes:
         ended: programs, by the status of their execution.
         refused: programs that found the queue full.
+        handed_over: programs that a light process handed over to a heavy one.
         spawned: processes that became ready.
         spawn_s: seconds that they took, added up.
     """
 
     ended: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+    handed_over: int = 0
     spawned: int = 0
     spawn_s: float = 0.0
 
@@ -46,6 +48,12 @@ class Tally:
             yield Figure("cap_sandbox_programs", "counter", "By how they ended.", count, labels)
         yield Figure(
             "cap_sandbox_refused", "counter", "Programs that found the queue full.", self.refused
+        )
+        yield Figure(
+            "cap_sandbox_handed_over",
+            "counter",
+            "Programs that needed another kind of process than their text told.",
+            self.handed_over,
         )
         yield Figure("cap_sandbox_spawns", "counter", "Processes that became ready.", self.spawned)
         yield Figure(

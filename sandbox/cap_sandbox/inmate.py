@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import resource
 import select
 import signal
-from typing import NoReturn, TypedDict, cast
+from collections.abc import Sequence
+from typing import NoReturn
 
-from cap_sandbox import preload
+from cap_sandbox import pages
 from cap_sandbox.jail import LINK, Jail
+from cap_sandbox.pages import Run
 from cap_sandbox.program import Runner
 from cap_sandbox.protocol import (
-    MAX_PROGRAM_BYTES,
     READY,
-    FrameDecoder,
+    Limits,
     Report,
     Spent,
     encode_report,
     pack,
 )
+from cap_sandbox.request import unpack_request
 
 _CHUNK = 64 * 1024
 _PATIENCE_MS = 2
-# JSON writes one byte of a program as at most six.
-_MAX_REQUEST = 6 * MAX_PROGRAM_BYTES + 1024
+# Runs of pages that are copied at a time: a tenth of a millisecond.
+_PIECE = 32
 
 
-class _Request(TypedDict):
-    program: str
-    wall_s: float
-    memory_bytes: int
-    output_bytes: int
-
-
-def live(fd: int, jail: Jail, runner: Runner) -> NoReturn:
+def live(fd: int, jail: Jail, runner: Runner, written: Sequence[Run]) -> NoReturn:
     """Be a child whose one link to the world is the socket `fd`. Never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         jail.close(fd)
-        _warm_up(runner)
-        request = _receive()
+        os.write(LINK, READY)
+        _prepare(written)
+        program, limits = _receive()
         before = _spent()
-        jail.limit(request["memory_bytes"], request["wall_s"])
+        jail.limit(limits.memory_bytes, limits.wall_s)
         gc.enable()
         report = runner.run(
-            request["program"],
-            output_bytes=request["output_bytes"],
-            on_memory_error=jail.open_reserve,
+            program, output_bytes=limits.output_bytes, on_memory_error=jail.open_reserve
         )
         _answer(report, before)
         code = 0
@@ -60,35 +53,28 @@ def live(fd: int, jail: Jail, runner: Runner) -> NoReturn:
         os._exit(code)
 
 
-def _warm_up(runner: Runner) -> None:
-    """Touch what programs use, so that they need not wait for the kernel to copy its pages.
-
-    Copying them is most of what a short program would cost. The little that every program needs
-    comes before the child says that it is ready; the rest only while nothing waits for it.
-    """
-    runner.run(preload.FIRST_PROGRAM, output_bytes=64, on_memory_error=lambda: None)
-    os.write(LINK, READY)
+def _prepare(written: Sequence[Run]) -> None:
+    """While no program has come, have the kernel copy the pages that it will write to."""
     waiting = select.poll()
     waiting.register(LINK, select.POLLIN)
-    # Under load the program comes at once, and finds this process idle.
+    # Under load a program comes at once, and needs a part of them only.
     patience_ms = _PATIENCE_MS
-    for program in preload.FURTHER_PROGRAMS:
+    for first in range(0, len(written), _PIECE):
         if waiting.poll(patience_ms):
             return
         patience_ms = 0
-        report = runner.run(program, output_bytes=64, on_memory_error=lambda: None)
-        pack(encode_report(report, _spent()))
+        pages.copy(written[first : first + _PIECE])
 
 
-def _receive() -> _Request:
-    decoder = FrameDecoder(_MAX_REQUEST)
-    while not decoder.complete:
-        data = os.read(LINK, _CHUNK)
-        if not data:
+def _receive() -> tuple[str, Limits]:
+    data = b""
+    while (request := unpack_request(data)) is None:
+        more = os.read(LINK, _CHUNK)
+        if not more:
             # The pool has no use for this process any more.
             os._exit(0)
-        decoder.feed(data)
-    return cast("_Request", json.loads(decoder.body()))
+        data += more
+    return request
 
 
 def _answer(report: Report, before: Spent) -> None:

@@ -44,6 +44,7 @@ class Jail:
     layers: dict[str, bool]
     base_bytes: int
     _parent: int
+    _max_descriptors: int
     _ruleset: landlock.Ruleset | None
     _filter: seccomp.Filter | None
 
@@ -60,9 +61,10 @@ class Jail:
         if self._ruleset is not None:
             self._ruleset.restrict()
         os.dup2(fd, LINK)
-        os.closerange(LINK + 1, os.sysconf("SC_OPEN_MAX"))
-        _set_fixed_limits()
-        _prctl(_PR_SET_DUMPABLE, 0)
+        os.closerange(LINK + 1, self._max_descriptors)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        # The link is open at 0, so there is no number left for another; 0 would forbid `poll`.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))
         if self._filter is not None:
             self._filter.load()
 
@@ -95,11 +97,12 @@ def enter(without: frozenset[str] = frozenset()) -> Jail:
     unprivileged = _drop_uid(world)
     _drop_capabilities()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # Changing the user forgets both of these.
+    # Changing the user forgets both of these; children inherit the second.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(_PR_SET_DUMPABLE, 0)
     if world.namespaces:
         namespaces.start_init()
+    _set_inherited_limits()
     ruleset = None if "landlock" in without else landlock.create_ruleset()
     layers = {
         "seccomp": compiled is not None,
@@ -112,7 +115,7 @@ def enter(without: frozenset[str] = frozenset()) -> Jail:
     }
     # Seen from within a process namespace, a parent outside of it has the number 0.
     parent = 0 if world.namespaces else os.getpid()
-    return Jail(layers, base_bytes, parent, ruleset, compiled)
+    return Jail(layers, base_bytes, parent, os.sysconf("SC_OPEN_MAX"), ruleset, compiled)
 
 
 def die_with_parent() -> None:
@@ -154,17 +157,15 @@ def _address_space() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def _set_fixed_limits() -> None:
+def _set_inherited_limits() -> None:
+    """Set what this process itself can do without, too."""
     for limit in (
         resource.RLIMIT_FSIZE,
-        resource.RLIMIT_NPROC,
         resource.RLIMIT_CORE,
         resource.RLIMIT_MEMLOCK,
         resource.RLIMIT_MSGQUEUE,
     ):
         resource.setrlimit(limit, (0, 0))
-    # The link is open at 0, so there is no number left for another; 0 would forbid `poll`.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1, 1))
     _lower(resource.RLIMIT_STACK, _STACK_BYTES, _STACK_BYTES)
 
 

@@ -62,10 +62,13 @@ def _attributes(version: int) -> tuple[_Attributes, int]:
     return attributes, fields * ctypes.sizeof(ctypes.c_uint64)
 
 
-def _syscall(number: int, *arguments: int) -> int:
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    result = call(ctypes.c_long(number), *(ctypes.c_ulong(argument) for argument in arguments))
+_LIBC_SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
+_LIBC_SYSCALL.restype = ctypes.c_long
+_LIBC_SYSCALL.argtypes = [ctypes.c_long] + [ctypes.c_ulong] * 3
+
+
+def _syscall(number: int, first: int, second: int, third: int = 0) -> int:
+    result = _LIBC_SYSCALL(number, first, second, third)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

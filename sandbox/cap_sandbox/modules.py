@@ -15,6 +15,9 @@ import types
 from abc import ABCMeta
 from collections.abc import Iterator, Mapping
 
+from cap_sandbox import handover
+from cap_sandbox.kinds import Kind, needs_heavy
+
 _ALLOWED_WORDS = """
     __future__ abc array bisect calendar cmath collections collections.abc contextlib copy
     dataclasses datetime decimal enum fractions functools graphlib hashlib heapq io itertools
@@ -100,6 +103,13 @@ DENIED_ARRAY_METHODS = frozenset({"tofile", "dump", "ctypes", "cffi", "setflags"
 """What arrays and bit generators offer that reads or writes files or memory."""
 
 
+def allowed(kind: Kind) -> frozenset[str]:
+    """Return the modules of `ALLOWED` that a kind of process has."""
+    if kind == "heavy":
+        return ALLOWED
+    return frozenset(name for name in ALLOWED if not needs_heavy(name))
+
+
 def advice(module: str) -> str:
     """Return what to do instead of importing `module`."""
     hint = _ADVICE.get(module.partition(".")[0])
@@ -112,17 +122,25 @@ class Members:
     """Says which attributes of modules and arrays are in reach.
 
     Built once in the zygote, over the modules as they are loaded there.
+
+    Args:
+        kind: that of the zygote.
+        array_types: types of arrays, and of others that offer what arrays do.
     """
 
-    def __init__(self, *array_types: type) -> None:
+    def __init__(self, kind: Kind, *array_types: type) -> None:
+        self.kind = kind
         self._array_types = array_types
         loaded = {name for name in sys.modules if name.startswith(_MATHS) and _is_maths(name)}
-        self._modules = {name: importlib.import_module(name) for name in sorted(ALLOWED | loaded)}
+        names = sorted({*allowed(kind), *loaded})
+        self._modules = {name: importlib.import_module(name) for name in names}
         self._allowed = {id(module) for module in self._modules.values()}
         self.denied = frozenset(map(id, self._denied_values()))
         """The ids of what is out of reach, whoever shows it; all of it lives as long as this."""
 
     def allows(self, module_name: str) -> bool:
+        if self.kind == "light" and needs_heavy(module_name):
+            handover.leave()
         return module_name in self._modules
 
     def why_not(self, owner: object, name: str, value: object) -> str | None:
@@ -178,6 +196,8 @@ class Members:
 
     def _denied_values(self) -> Iterator[object]:
         for module_name, names in _DENIED_NAMES.items():
+            if module_name not in self._modules:
+                continue
             module = self._modules[module_name]
             yield from (getattr(module, name) for name in names.split() if hasattr(module, name))
         for name in ("eval", "exec", "compile", "open", "__import__", "input", "breakpoint"):
@@ -186,8 +206,8 @@ class Members:
             yield getattr(builtins, name)
         yield from (operator.attrgetter, operator.methodcaller, functools.singledispatch)
         yield from (importlib.import_module, sys.exit)
-        external = importlib.import_module("sympy.external")
-        yield external.import_module
+        if self.kind == "heavy":
+            yield importlib.import_module("sympy.external").import_module
         yield from (types.FunctionType, types.CodeType, types.FrameType, types.ModuleType)
         for module in self._modules.values():
             yield from filter(_is_foreign, list(vars(module).values()))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from cap_sandbox import memory
-from cap_sandbox.child import Child, LostError
+from cap_sandbox.child import Child, HandedOverError, LostError
 from cap_sandbox.errors import PoolError, QueueFullError, WeakIsolationError
 from cap_sandbox.figures import Figure, Tally
+from cap_sandbox.kinds import KINDS, Kind, kind_for
 from cap_sandbox.protocol import (
     MAX_PROGRAM_BYTES,
     TIERS,
@@ -21,12 +21,15 @@ from cap_sandbox.protocol import (
     Limits,
     check_limits,
 )
+from cap_sandbox.spares import Spares
 from cap_sandbox.turns import Turns
 from cap_sandbox.warm import WarmProcess
 
 _ATTEMPTS = 3
 _READY_S = 30.0
 _RETRY_S = 0.05
+# The least time that `Limits.wall_s` can be.
+_LEAST_S = 0.05
 _PATIENCE = 100
 # What a process may use beyond its program's limit: pages of the warm process that it has changed,
 # and the reserve for its report.
@@ -71,17 +74,19 @@ class Pool:
         self._turns: Turns | None = None
         self._group: memory.MemoryGroup | None = None
         self._zygotes: tuple[WarmProcess, ...] = ()
-        self._spares: list[asyncio.Task[Child]] = []
-        self._turn = 0
+        self._spares: dict[Kind, Spares] = {}
         self._tally = Tally()
-        self._open = False
 
     async def __aenter__(self) -> Self:
         count = min(self._workers, len(os.sched_getaffinity(0)))
         self._share_memory(count)
-        self._zygotes = tuple(
-            WarmProcess(without=self._without, group=self._group) for _ in range(count)
-        )
+        zygotes = {
+            kind: [
+                WarmProcess(kind, without=self._without, group=self._group) for _ in range(count)
+            ]
+            for kind in KINDS
+        }
+        self._zygotes = tuple(zygote for kind in KINDS for zygote in zygotes[kind])
         try:
             starts = (zygote.start() for zygote in self._zygotes)
             for outcome in await asyncio.gather(*starts, return_exceptions=True):
@@ -92,8 +97,9 @@ class Pool:
         except BaseException:
             await self._stop()
             raise
-        self._open = True
-        self._refill()
+        for kind in KINDS:
+            self._spares[kind] = Spares(kind, zygotes[kind], most=self._workers, tally=self._tally)
+            self._spares[kind].refill()
         return self
 
     def _share_memory(self, zygotes: int) -> None:
@@ -104,7 +110,8 @@ class Pool:
             workers=self._workers, memory_bytes=self._memory_bytes, max_waiting=self._max_queue
         )
         if "cgroup" not in self._without:
-            self._group = memory.bounded_group(self._memory_bytes + zygotes * _WARM_BYTES)
+            warm_bytes = zygotes * len(KINDS) * _WARM_BYTES
+            self._group = memory.bounded_group(self._memory_bytes + warm_bytes)
 
     async def __aexit__(
         self,
@@ -122,7 +129,16 @@ class Pool:
     @property
     def layers(self) -> Mapping[str, bool]:
         """Each layer of isolation, and whether this machine grants it."""
-        return {**self._zygotes[0].layers, "cgroup": all(z.bounded for z in self._zygotes)}
+        granted = {
+            layer: all(zygote.layers[layer] for zygote in self._zygotes)
+            for layer in self._zygotes[0].layers
+        }
+        return {**granted, "cgroup": all(zygote.bounded for zygote in self._zygotes)}
+
+    @property
+    def handed_over(self) -> int:
+        """How many programs turned out to need another kind of process than their text told."""
+        return self._tally.handed_over
 
     def figures(self) -> tuple[Figure, ...]:
         """What it is doing, and what it has done, for metrics."""
@@ -166,82 +182,50 @@ class Pool:
         memory_bytes = limits.memory_bytes + _PROCESS_BYTES
         try:
             async with self._turns.turn(client, memory_bytes=memory_bytes):
-                execution = await self._attempt(program, limits)
+                execution = await self._run(program, limits)
         except QueueFullError:
             self._tally.refused += 1
             raise
         self._tally.ended[execution.status] += 1
         return execution
 
-    async def _attempt(self, program: str, limits: Limits) -> Execution:
+    async def _run(self, program: str, limits: Limits) -> Execution:
+        try:
+            return await self._attempt(kind_for(program), program, limits)
+        except HandedOverError as handed_over:
+            self._tally.handed_over += 1
+            spent_s = min(handed_over.after_s, limits.wall_s - _LEAST_S)
+            return await self._attempt("heavy", program, limits, spent_s=spent_s)
+
+    async def _attempt(
+        self, kind: Kind, program: str, limits: Limits, *, spent_s: float = 0.0
+    ) -> Execution:
         for _ in range(_ATTEMPTS):
-            child = await self._take()
+            child = await self._take(kind)
             try:
-                return await child.run(program, limits)
+                return await child.run(program, limits, spent_s=spent_s)
             except LostError:
                 continue
             finally:
                 child.discard()
-                self._refill()
+                for spares in self._spares.values():
+                    spares.note(kind)
+                    spares.refill()
         raise PoolError("the sandbox lost the program's process, again and again")
 
-    async def _take(self) -> Child:
+    async def _take(self, kind: Kind) -> Child:
         """Return a process that is ready, one forked ahead of need if there is one."""
         try:
             async with asyncio.timeout(_READY_S):
                 while True:
-                    child = await self._next_spare()
+                    child = await self._spares[kind].take()
                     if child is not None:
                         return child
         except TimeoutError as error:
             raise PoolError(f"no process became ready in {_READY_S:g} s") from error
 
-    async def _next_spare(self) -> Child | None:
-        self._refill(at_least=1)
-        if not self._spares:
-            raise PoolError("the pool is closed")
-        # Whichever is ready first: one warm process that hangs shall not hold up the others'.
-        await asyncio.wait(self._spares, return_when=asyncio.FIRST_COMPLETED)
-        task = next((task for task in self._spares if task.done()), None)
-        if task is None:
-            return None
-        self._spares.remove(task)
-        if task.cancelled():
-            return None
-        if isinstance(task.exception(), LostError):
-            await asyncio.sleep(_RETRY_S)
-            return None
-        child = task.result()
-        if not child.lost:
-            return child
-        child.discard()
-        return None
-
-    def _refill(self, at_least: int | None = None) -> None:
-        wanted = self._workers if at_least is None else at_least
-        while self._open and len(self._spares) < wanted:
-            able = [zygote for zygote in self._zygotes if zygote.alive] or self._zygotes
-            self._turn += 1
-            # In turn, but none that has more on its way than another: it may hang.
-            in_turn = (able[(self._turn + n) % len(able)] for n in range(len(able)))
-            zygote = min(in_turn, key=lambda each: each.forking)
-            self._spares.append(asyncio.create_task(self._spawn(zygote)))
-
-    async def _spawn(self, zygote: WarmProcess) -> Child:
-        started = time.perf_counter()
-        child = await zygote.fork()
-        self._tally.spawned += 1
-        self._tally.spawn_s += time.perf_counter() - started
-        return child
-
     async def _stop(self) -> None:
-        self._open = False
-        spares, self._spares = self._spares, []
-        for task in spares:
-            task.cancel()
-        for outcome in await asyncio.gather(*spares, return_exceptions=True):
-            if isinstance(outcome, Child):
-                outcome.discard()
+        await asyncio.gather(*(spares.close() for spares in self._spares.values()))
         await asyncio.gather(*(zygote.stop() for zygote in self._zygotes))
         await self._remove_group()
 

@@ -14,10 +14,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 
-import numpy as np
-import sympy
-import sympy.core.random
-
 from cap_sandbox import by_name, evaluators
 from cap_sandbox.errors import PolicyError
 from cap_sandbox.guards import Guards
@@ -25,12 +21,11 @@ from cap_sandbox.modules import Members
 from cap_sandbox.names import as_written
 from cap_sandbox.policy import FILE_NAME, RejectedError, compile_program
 from cap_sandbox.protocol import MAX_TEXT, Report, ReportStatus, Value
-from cap_sandbox.values import is_answer, to_value
+from cap_sandbox.values import StandardLibrary, is_answer, to_value
 
 # Python's own default, and what this package's own frames take of it.
 _RECURSION_LIMIT = 1_040
 _CHECK_RECURSION_LIMIT = 20_000
-_FIRST_DUMMY = 1_000_000
 _MAX_FRAMES = 12
 _MAX_MESSAGE = 2_000
 # 10**100000 takes a tenth of a second to write out; Python's own limit is 4,300 digits.
@@ -92,14 +87,18 @@ class Runner:
     Args:
         members: what of the modules is in reach.
         policy: whether programs are checked.
+        library: what knows the values that programs may leave.
     """
 
-    def __init__(self, members: Members, *, policy: bool) -> None:
+    def __init__(self, members: Members, *, policy: bool, library: StandardLibrary) -> None:
         self._members = members
+        self._library = library
         self._guards = Guards(members) if policy else None
         if self._guards is not None:
-            evaluators.close(members, self._guards)
             by_name.close()
+            if members.kind == "heavy":
+                by_name.close_sympy()
+                evaluators.close(members, self._guards)
 
     def run(
         self, program: str, *, output_bytes: int, on_memory_error: Callable[[], None]
@@ -136,13 +135,38 @@ class Runner:
     def _answer(self, program: str, stdout: Output) -> Value | None:
         code = self._compile(program)
         namespace = self._namespace()
-        _prepare()
+        self._prepare()
         try:
             exec(code, namespace)
         except SystemExit as leaving:
             if leaving.code not in (None, 0):
                 raise
-        return _find_answer(program, namespace, stdout)
+        return self._find_answer(program, namespace, stdout)
+
+    def _prepare(self) -> None:
+        """Make every program start alike, so that one run can be repeated."""
+        random.seed(0)
+        self._library.start()
+        sys.set_int_max_str_digits(_MAX_DIGITS)
+        sys.setrecursionlimit(_RECURSION_LIMIT)
+
+    def _find_answer(
+        self, program: str, namespace: dict[str, object], stdout: Output
+    ) -> Value | None:
+        """Return a finished program's answer by the rule that `docs/sandbox.md` gives."""
+        for name in ("answer", "ans"):
+            if is_answer(namespace.get(name), self._library):
+                return to_value(namespace[name], self._library)
+        functions = [name for name in ("solution", "solver") if callable(namespace.get(name))]
+        uncalled = [name for name in functions if not _is_called(program, name)]
+        # A program that calls its function, and neither prints nor keeps what it returns, is
+        # called again: there is nothing else to go by.
+        for name in uncalled or ([] if stdout.last_line() else functions):
+            value = _call(namespace[name])
+            if is_answer(value, self._library):
+                return to_value(value, self._library)
+        line = stdout.last_line()
+        return None if line is None else Value("text", line)
 
     def _compile(self, program: str) -> types.CodeType:
         sys.setrecursionlimit(_CHECK_RECURSION_LIMIT)
@@ -160,34 +184,6 @@ class Runner:
             module.__dict__["__builtins__"] = builtins
             return module.__dict__
         return self._guards.namespace(module)
-
-
-def _prepare() -> None:
-    """Make every program start alike, so that one run can be repeated."""
-    random.seed(0)
-    np.random.seed(0)
-    sympy.core.random.seed(0)
-    # Dummy symbols are told apart by number, and warming up has used some.
-    sympy.Dummy._count = _FIRST_DUMMY
-    sys.set_int_max_str_digits(_MAX_DIGITS)
-    sys.setrecursionlimit(_RECURSION_LIMIT)
-
-
-def _find_answer(program: str, namespace: dict[str, object], stdout: Output) -> Value | None:
-    """Return a finished program's answer by the rule that `docs/sandbox.md` gives."""
-    for name in ("answer", "ans"):
-        if is_answer(namespace.get(name)):
-            return to_value(namespace[name])
-    functions = [name for name in ("solution", "solver") if callable(namespace.get(name))]
-    uncalled = [name for name in functions if not _is_called(program, name)]
-    # A program that calls its function, and neither prints nor keeps what it returns, is called
-    # again: there is nothing else to go by.
-    for name in uncalled or ([] if stdout.last_line() else functions):
-        value = _call(namespace[name])
-        if is_answer(value):
-            return to_value(value)
-    line = stdout.last_line()
-    return None if line is None else Value("text", line)
 
 
 def _is_called(program: str, name: str) -> bool:

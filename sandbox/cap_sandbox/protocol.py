@@ -42,6 +42,9 @@ MAX_TEXT = 128 * 1024
 READY = b"+"
 """A child's first byte, once it is shut in."""
 
+HANDED_OVER_BODY = b"handed over"
+"""What a light process sends, instead of a report, when its program needs a heavy one."""
+
 _REPORT_FIELDS = {"status", "value", "stdout", "stderr", "cpu_s", "peak_memory_bytes"}
 _HEADER = struct.Struct("!I")
 # JSON writes an unprintable byte of output as six (`\u0007`), and two streams are carried.
@@ -54,6 +57,8 @@ _MAX_STDERR = 16 * 1024
 # What is left of a frame without its texts: honest values of 2,000 members have some 50 KiB of it.
 # Objects and arrays take fifty times the memory of their brackets, and long to build.
 _MAX_STRUCTURE = 128 * 1024
+HANDED_OVER = _HEADER.pack(len(HANDED_OVER_BODY)) + HANDED_OVER_BODY
+"""The whole frame."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 

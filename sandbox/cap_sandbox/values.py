@@ -10,10 +10,6 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import cast
 
-import mpmath
-import numpy as np
-import sympy
-
 from cap_sandbox.names import as_written
 from cap_sandbox.protocol import MAX_TEXT, MAX_VALUE_DEPTH, MAX_VALUE_NODES, Value, ValueType
 
@@ -24,66 +20,115 @@ _LAZY = (
     itertools.combinations, itertools.permutations, itertools.product, itertools.islice,
 )  # fmt: skip
 _VIEWS = (KeysView, ValuesView, ItemsView)
-_SEQUENCES = (list, tuple, set, frozenset, range, *_VIEWS, sympy.Tuple, sympy.FiniteSet)
+_SEQUENCES = (list, tuple, set, frozenset, range, *_VIEWS)
+_CODE = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 
 
-class _TooLargeError(Exception):
+class TooLargeError(Exception):
     """The value does not fit the caps of the protocol."""
 
 
-def is_answer(value: object) -> bool:
+class StandardLibrary:
+    """What values there are where no other library is loaded; `maths` knows more.
+
+    Attributes:
+        code: types of what is only code, and no value.
+        tuples: types of what is shown in round brackets, besides `tuple`.
+        sets: types of what is shown in braces, besides `set` and `frozenset`.
+    """
+
+    code: tuple[type, ...] = ()
+    tuples: tuple[type, ...] = ()
+    sets: tuple[type, ...] = ()
+
+    def start(self) -> None:
+        """Put the libraries into the state in which every program finds them."""
+
+    def unpacked(self, value: object, max_members: int) -> object:
+        """Return an array as a list or a number, and anything else as it is.
+
+        Raises:
+            TooLargeError: it has more than `max_members`.
+        """
+        return value
+
+    def leaf(self, value: object) -> tuple[ValueType, str] | None:
+        """Return type and text of what only this library knows."""
+        return None
+
+    def latex(self, value: object) -> str | None:
+        return None
+
+    def outline(self, value: object) -> str | None:
+        """Say what a value is that is too large to show; None where its text's beginning does."""
+        return None
+
+    def plain(self, value: object) -> tuple[ValueType, str]:
+        """Return type and text of anything that is no container."""
+        if value is None:
+            return "none", "None"
+        found = self.leaf(value)
+        if found is not None:
+            return found
+        if isinstance(value, (bool, int, float, complex, Fraction, Decimal)):
+            return _number(value)
+        if isinstance(value, date):
+            return "date", value.isoformat()
+        return "text", str(value)
+
+
+def is_answer(value: object, library: StandardLibrary) -> bool:
     """Whether a program can mean `value` as its answer: not None, and nothing that is only code."""
-    code = (type, types.ModuleType, types.FunctionType, types.MethodType, types.BuiltinFunctionType)
-    return value is not None and not isinstance(value, (*code, sympy.FunctionClass))
+    return value is not None and not isinstance(value, (*_CODE, *library.code))
 
 
-def to_value(value: object) -> Value:
+def to_value(value: object, library: StandardLibrary) -> Value:
     """Return `value` as the protocol carries it.
 
     A container of more than 2,000 values, deeper than 16, or of more than 128 Ki characters, and an
     integer of more digits than that, become a `text` that shows their beginning.
     """
     try:
-        return _Converter().convert(value)
-    except _TooLargeError:
-        return Value("text", _clipped(value))
+        return _Converter(library).convert(value)
+    except TooLargeError:
+        return Value("text", _clipped(value, library))
 
 
 class _Converter:
     """Converts one value and counts what it has taken so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: StandardLibrary) -> None:
+        self._library = library
+        self._iterables = (*_SEQUENCES, *_LAZY, *library.tuples, *library.sets)
         self._nodes = 0
         self._characters = 0
 
     def convert(self, value: object, depth: int = 0) -> Value:
         self._nodes += 1
         if self._nodes > MAX_VALUE_NODES or depth > MAX_VALUE_DEPTH:
-            raise _TooLargeError
+            raise TooLargeError
         if isinstance(value, Mapping):
             return self._dict(value, depth)
-        if isinstance(value, np.ndarray):
-            return self._array(value, depth)
-        if isinstance(value, (*_SEQUENCES, *_LAZY)):
+        unpacked = self._library.unpacked(value, MAX_VALUE_NODES)
+        if unpacked is not value:
+            return self.convert(unpacked, depth)
+        if isinstance(value, self._iterables):
             return self._list(cast("Iterable[object]", value), depth)
         return self._leaf(value)
 
     def _leaf(self, value: object) -> Value:
-        kind, text = _plain(value)
+        kind, text = self._library.plain(value)
         text = as_written(text)
-        latex = as_written(sympy.latex(value)) if kind == "expression" else None
+        latex = self._library.latex(value) if kind == "expression" else None
+        if latex is not None:
+            latex = as_written(latex)
         self._count(text + (latex or ""))
         return Value(kind, text, latex=latex)
-
-    def _array(self, value: np.ndarray, depth: int) -> Value:
-        if value.size > MAX_VALUE_NODES:
-            raise _TooLargeError
-        return self.convert(value.tolist() if value.ndim else value.item(), depth)
 
     def _list(self, members: Iterable[object], depth: int) -> Value:
         taken = list(itertools.islice(_ordered(members), MAX_VALUE_NODES + 1))
         items = tuple(self.convert(member, depth + 1) for member in taken)
-        opening, closing = _brackets(members)
+        opening, closing = self._brackets(members)
         comma = "," if opening == "(" and len(items) == 1 else ""
         shown = ", ".join(map(_shown, taken, items))
         text = f"{opening}{shown}{comma}{closing}"
@@ -102,10 +147,17 @@ class _Converter:
         self._count(pairs)
         return Value("dict", f"{{{pairs}}}", entries=entries)
 
+    def _brackets(self, members: object) -> tuple[str, str]:
+        if isinstance(members, (tuple, *self._library.tuples)):
+            return "(", ")"
+        if isinstance(members, (set, frozenset, *self._library.sets)) and members:
+            return "{", "}"
+        return "[", "]"
+
     def _count(self, text: str) -> None:
         self._characters += len(text)
         if self._characters > MAX_TEXT:
-            raise _TooLargeError
+            raise TooLargeError
 
 
 def _ordered(members: Iterable[object]) -> Iterator[object]:
@@ -118,34 +170,9 @@ def _ordered(members: Iterable[object]) -> Iterator[object]:
     return iter(members)
 
 
-def _brackets(members: object) -> tuple[str, str]:
-    if isinstance(members, (tuple, sympy.Tuple)):
-        return "(", ")"
-    if isinstance(members, (set, frozenset, sympy.FiniteSet)) and members:
-        return "{", "}"
-    return "[", "]"
-
-
 def _shown(member: object, value: Value) -> str:
     """Return how a container shows a member."""
     return repr(value.text) if isinstance(member, (str, date)) else value.text
-
-
-def _plain(value: object) -> tuple[ValueType, str]:
-    """Return type and text of anything that is no container."""
-    if value is None:
-        return "none", "None"
-    if isinstance(value, np.generic):
-        return _plain(value.item()) if not isinstance(value.item(), np.generic) else _text(value)
-    if isinstance(value, (bool, int, float, complex, Fraction, Decimal)):
-        return _number(value)
-    if isinstance(value, (mpmath.mpf, mpmath.mpc)):
-        return _mpmath_number(value)
-    if isinstance(value, sympy.Basic | sympy.MatrixBase):
-        return _symbolic(value)
-    if isinstance(value, date):
-        return "date", value.isoformat()
-    return _text(value)
 
 
 def _number(value: bool | int | float | complex | Fraction | Decimal) -> tuple[ValueType, str]:
@@ -153,57 +180,41 @@ def _number(value: bool | int | float | complex | Fraction | Decimal) -> tuple[V
     if isinstance(value, bool):
         return "bool", repr(value)
     if isinstance(value, int):
-        return "int", _digits(value)
+        return "int", digits(value)
     if isinstance(value, float):
         return "float", float.__repr__(value)
     if isinstance(value, complex):
         return "complex", complex.__repr__(value).strip("()")
     if isinstance(value, Fraction):
-        return _ratio(value.numerator, value.denominator)
+        return ratio(value.numerator, value.denominator)
     return "decimal", Decimal.__str__(value)
 
 
-def _ratio(numerator: int, denominator: int) -> tuple[ValueType, str]:
+def ratio(numerator: int, denominator: int) -> tuple[ValueType, str]:
+    """Return type and text of a fraction in lowest terms."""
     if denominator == 1:
-        return "fraction", _digits(numerator)
-    return "fraction", f"{_digits(numerator)}/{_digits(denominator)}"
+        return "fraction", digits(numerator)
+    return "fraction", f"{digits(numerator)}/{digits(denominator)}"
 
 
-def _digits(value: int) -> str:
+def digits(value: int) -> str:
+    """Write an integer out.
+
+    Raises:
+        TooLargeError: it has more digits than Python writes.
+    """
     try:
         return int.__repr__(value)
     except ValueError:
-        raise _TooLargeError from None
+        raise TooLargeError from None
 
 
-def _mpmath_number(value: mpmath.mpf | mpmath.mpc) -> tuple[ValueType, str]:
-    if isinstance(value, mpmath.mpc):
-        return "complex", str(value).strip("()").replace(" ", "")
-    return "float", str(value).removeprefix("+")
-
-
-def _symbolic(value: sympy.Basic | sympy.MatrixBase) -> tuple[ValueType, str]:
-    if isinstance(value, sympy.Integer):
-        return "int", _digits(int(value))
-    if isinstance(value, sympy.Rational):
-        return _ratio(int(value.p), int(value.q))
-    if isinstance(value, sympy.logic.boolalg.BooleanAtom):
-        return "bool", str(bool(value))
-    special = {sympy.nan: "nan", sympy.oo: "inf", -sympy.oo: "-inf"}
-    if isinstance(value, sympy.Number):
-        return "float", special.get(value) or str(value)
-    return "expression", sympy.sstr(value)
-
-
-def _text(value: object) -> tuple[ValueType, str]:
-    return "text", str(value)
-
-
-def _clipped(value: object) -> str:
+def _clipped(value: object, library: StandardLibrary) -> str:
     if isinstance(value, int):
         return f"an integer of {value.bit_length()} bits"
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
+    outline = library.outline(value)
+    if outline is not None:
+        return outline
     try:
         text = as_written(str(value))
     except (ValueError, RecursionError):

@@ -16,6 +16,7 @@ from typing import cast
 
 from cap_sandbox.child import Child, Ended, LostError
 from cap_sandbox.errors import PoolError
+from cap_sandbox.kinds import Kind
 from cap_sandbox.memory import MemoryGroup
 from cap_sandbox.protocol import Spent
 
@@ -36,6 +37,8 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # All symbols are bound at once: else each child would bind those that it uses, again.
+    "LD_BIND_NOW": "1",
     "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
 }
 
@@ -53,6 +56,7 @@ class WarmProcess:
     """Forks single-use children on demand, and is started again whenever it dies.
 
     Args:
+        kind: what it and its children have loaded.
         without: layers that its children leave out.
         group: the control group that it runs in.
 
@@ -61,7 +65,10 @@ class WarmProcess:
         forking: how many children are on their way.
     """
 
-    def __init__(self, *, without: tuple[str, ...], group: MemoryGroup | None = None) -> None:
+    def __init__(
+        self, kind: Kind, *, without: tuple[str, ...], group: MemoryGroup | None = None
+    ) -> None:
+        self._kind = kind
         self.tier = "weak"
         self.bounded = False
         self.forking = 0
@@ -128,7 +135,12 @@ class WarmProcess:
         number = next(self._ids)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        child = Child(ours, kill=lambda: self._kill(life, number), abandon=life.process.kill)
+        child = Child(
+            ours,
+            kill=lambda: self._kill(life, number),
+            abandon=life.process.kill,
+            may_hand_over=self._kind == "light",
+        )
         life.children[number] = child
         with theirs:
             message = json.dumps({"fork": number}).encode()
@@ -165,7 +177,7 @@ class WarmProcess:
                 return await self._begin(), back_off_s
 
     async def _begin(self) -> _Life:
-        life = _spawn(self._without)
+        life = _spawn(self._kind, self._without)
         self._join_group(life.process.pid)
         try:
             async with asyncio.timeout(_START_S):
@@ -225,7 +237,7 @@ async def _receive(control: socket.socket) -> dict[str, object] | None:
     return cast("dict[str, object]", json.loads(data)) if data else None
 
 
-def _spawn(without: tuple[str, ...]) -> _Life:
+def _spawn(kind: Kind, without: tuple[str, ...]) -> _Life:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     command = [sys.executable, "-P", "-s", "-B", "-m", "cap_sandbox.zygote"]
@@ -235,7 +247,7 @@ def _spawn(without: tuple[str, ...]) -> _Life:
     with theirs:
         try:
             process = subprocess.Popen(
-                [*command, str(theirs.fileno()), *without],
+                [*command, str(theirs.fileno()), kind, *without],
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 cwd="/",

@@ -1,7 +1,7 @@
 """The warm parent: everything imported once, then one child for each program.
 
-Started as `python -m cap_sandbox.zygote FD [LAYER …]` by the pool, which may name layers to leave
-out. On the control socket FD the pool sends `{"fork": id}` with the child's own socket, or
+Started as `python -m cap_sandbox.zygote FD KIND [LAYER …]` by the pool, which may name layers to
+leave out. On the control socket FD the pool sends `{"fork": id}` with the child's own socket, or
 `{"kill": id}`; the zygote answers `{"ready": …}` once, then `{"ended": id, …}` for every child. It
 dies with the pool.
 """
@@ -15,11 +15,15 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
-from cap_sandbox import inmate, jail, preload
+from cap_sandbox import handover, inmate, jail, preload
+from cap_sandbox.forking import fork
 from cap_sandbox.jail import Jail
+from cap_sandbox.kinds import Kind
+from cap_sandbox.pages import Run
 from cap_sandbox.program import Runner
 
 _MAX_MESSAGE = 4096
@@ -32,6 +36,7 @@ class _Zygote:
     control: socket.socket
     jail: Jail
     runner: Runner
+    written: Sequence[Run]
     children: dict[int, int] = field(default_factory=dict)
 
     def serve(self) -> None:
@@ -62,13 +67,13 @@ class _Zygote:
 
     def _fork(self, child: int, fd: int) -> None:
         try:
-            pid = os.fork()
+            pid = fork()
         except OSError:
             os.close(fd)
             self._tell({"ended": child, "code": None, "cpu_s": 0.0, "peak_memory_bytes": 0})
             return
         if pid == 0:
-            inmate.live(fd, self.jail, self.runner)
+            inmate.live(fd, self.jail, self.runner, self.written)
         os.close(fd)
         self.children[pid] = child
 
@@ -79,9 +84,12 @@ class _Zygote:
                 os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
-        for pid in list(self.children):
-            reaped, status, usage = os.wait4(pid, os.WNOHANG)
-            if reaped:
+        while self.children:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                return
+            # Not one of these is the namespace's first process.
+            if pid in self.children:
                 ended = {
                     "ended": self.children.pop(pid),
                     "code": os.waitstatus_to_exitcode(status),
@@ -97,18 +105,22 @@ class _Zygote:
 def main() -> None:
     jail.die_with_parent()
     control = socket.socket(fileno=int(sys.argv[1]))
-    without = frozenset(sys.argv[2:])
+    kind = cast("Kind", sys.argv[2])
+    without = frozenset(sys.argv[3:])
     warnings.simplefilter("ignore")
-    members = preload.everything()
-    runner = Runner(members, policy="policy" not in without)
-    preload.settle(runner)
+    runner = preload.warm_runner(kind, policy="policy" not in without)
+    written = preload.settle(runner, kind)
     os.environ.clear()
     cell = jail.enter(without)
+    if kind == "light":
+        handover.at_missing_modules()
     ready = {"tier": jail.tier(cell.layers), "layers": cell.layers}
     # The terminal was for what goes wrong until now; standard input is the null device.
     os.dup2(0, 2)
     control.send(json.dumps({"ready": ready}).encode())
-    _Zygote(control, cell, runner).serve()
+    zygote = _Zygote(control, cell, runner, written)
+    preload.freeze()
+    zygote.serve()
 
 
 if __name__ == "__main__":

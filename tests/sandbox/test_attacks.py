@@ -24,6 +24,8 @@ REFUSED = ("refused", "walks", "texts", "members", "by_name")
 ESCAPED = ("escaped", "kernel")
 BOMBS = ("bombs",)
 ATTACKS = {name: read_sections(f"attacks/{name}.txt") for name in (*REFUSED, *ESCAPED, *BOMBS)}
+# What has a program run in a light process, unless it names what that lacks, or in a heavy one.
+MARKS = {"light": "", "heavy": "# sympy\n"}
 SECRET = "correct-horse-battery-staple"
 LIMITS = Limits(wall_s=0.3, memory_bytes=128 * 1024**2)
 LONG = Limits(wall_s=10, memory_bytes=256 * 1024**2)
@@ -95,11 +97,13 @@ def told(execution: Execution) -> str:
     return f"{execution.value} {execution.stdout} {execution.stderr}"
 
 
-async def attack(pool: Pool, name: str, host: Host, *, limits: Limits) -> dict[str, Execution]:
+async def attack(
+    pool: Pool, name: str, host: Host, *, limits: Limits, kind: str = "light"
+) -> dict[str, Execution]:
     """Run all payloads of a class, each followed by a program that has to be served."""
 
     async def run(program: str) -> Execution:
-        execution = await pool.execute(host.aim(program), limits=limits)
+        execution = await pool.execute(MARKS[kind] + host.aim(program), limits=limits)
         await assert_serves(pool)
         return execution
 
@@ -130,21 +134,28 @@ async def test_there_are_payloads_of_every_class() -> None:
     assert len(set(programs)) == len(programs) >= 450
 
 
+@pytest.mark.parametrize("kind", MARKS)
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_without_the_policy_the_jail_holds(name: str, jail: Pool, host: Host) -> None:
-    assert_nothing_was_had(await attack(jail, name, host, limits=LIMITS))
+async def test_without_the_policy_the_jail_holds(
+    name: str, kind: str, jail: Pool, host: Host
+) -> None:
+    assert_nothing_was_had(await attack(jail, name, host, limits=LIMITS, kind=kind))
 
 
+@pytest.mark.parametrize("kind", MARKS)
 @pytest.mark.parametrize("name", [*REFUSED, *ESCAPED])
-async def test_the_policy_lets_nothing_run_of(name: str, pool: Pool, host: Host) -> None:
-    executions = await attack(pool, name, host, limits=LONG)
+async def test_the_policy_lets_nothing_run_of(name: str, kind: str, pool: Pool, host: Host) -> None:
+    executions = await attack(pool, name, host, limits=LONG, kind=kind)
     assert_nothing_was_had(executions)
     assert_refused(executions)
 
 
+@pytest.mark.parametrize("kind", MARKS)
 @pytest.mark.parametrize("name", BOMBS)
-async def test_the_policy_and_the_jail_hold_together(name: str, pool: Pool, host: Host) -> None:
-    assert_nothing_was_had(await attack(pool, name, host, limits=LIMITS))
+async def test_the_policy_and_the_jail_hold_together(
+    name: str, kind: str, pool: Pool, host: Host
+) -> None:
+    assert_nothing_was_had(await attack(pool, name, host, limits=LIMITS, kind=kind))
 
 
 # Not those that would be dangerous on this machine if the policy let them through.

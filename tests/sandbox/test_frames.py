@@ -23,8 +23,11 @@ from cap_sandbox.protocol import (
     encode_report,
     pack,
 )
+from cap_sandbox.request import pack_request, unpack_request
 
 LIMITS = Limits(output_bytes=1000)
+# Halves of characters too: programs may have them in their text.
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=50)
 
 texts = st.text(max_size=50)
 leaves = st.one_of(
@@ -79,6 +82,17 @@ def test_what_an_honest_child_sends_is_read_as_it_was_meant(
     report, spent = Report("ok", value, stdout, stderr), Spent(0.5, 2**20)
     body = read(pack(encode_report(report, spent)), chunk=chunk, max_bytes=2**20)
     assert decode_report(body, LIMITS) == (report, spent)
+
+
+@given(ANY_TEXT, st.floats(0.05, 60), st.integers(64 * 2**20, 4 * 2**30), st.integers(0, 2**20))
+def test_a_child_is_asked_for_what_was_meant_once_it_has_come_whole(
+    program: str, wall_s: float, memory_bytes: int, output_bytes: int
+) -> None:
+    limits = Limits(wall_s, memory_bytes, output_bytes)
+    sent = pack_request(program, limits, wall_s=wall_s)
+    assert unpack_request(sent) == (program, limits)
+    assert unpack_request(sent[:-1]) is None
+    assert unpack_request(sent[:3]) is None
 
 
 @given(st.lists(st.binary(max_size=100), max_size=10))
