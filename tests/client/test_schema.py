@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, create_model
 
 import cap_client
 from cap_client._results import Failure
+from cap_server.api import refine_events
 from cap_server.app import create_app
 from cap_server.settings import Settings
 
@@ -133,6 +134,12 @@ def without_null(schema: dict[str, Any], of: dict[str, Any]) -> Any:  # noqa: AN
     )
     assert len(left) == 1
     return left[0]
+
+
+@pytest.mark.parametrize("name", ["CandidateEvent", "ExecutionEvent", "StepEvent"])
+def test_every_event_is_the_servers(name: str) -> None:
+    """OpenAPI has no words for the events of a stream."""
+    assert shape_of(getattr(cap_client, name)) == shape_of(getattr(refine_events, name))
 
 
 def test_every_answer_of_the_routes_is_known() -> None:

@@ -23,11 +23,28 @@ from cap_client import (
     UnreachableError,
     UpstreamError,
 )
+from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.client.answers import CANDIDATE, EXECUTION, FAULT, REFINEMENT, STEP, item, summary
 from tests.client.calling import Kind, called, refuses, sends, server_sent
+from tests.server.benches import tools
+from tests.server.conftest import listening_on
 from tests.server.upstreams import Respond, upstream
 
 pytestmark = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+async def test_a_refinement_streams_from_end_to_end(kind: Kind) -> None:
+    with listening_on(tools(ScriptedModel(["answer=18"]), FakeSandbox({"answer=18": 18}))) as url:
+        events = await called(
+            kind, url, lambda client: client.refine_stream("6 * 3?", strategy="single")
+        )
+    drawn, ran, *steps, refinement = events
+    assert (drawn.candidate.text, drawn.candidate.execution) == ("answer=18", None)
+    assert (ran.index, ran.answer, ran.execution.status) == (0, "18", "ok")
+    assert {type(each) for each in steps} == {StepEvent}
+    assert (refinement.decision, refinement.answer) == ("answered", "18")
+    assert drawn.id == refinement.id
+
 
 EVENTS: list[tuple[str, object]] = [
     ("candidate", {"object": "refinement.candidate", "id": "ref_1", "candidate": CANDIDATE}),
