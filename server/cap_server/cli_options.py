@@ -1,12 +1,17 @@
-"""Options that several commands have."""
+"""Options that several commands have, and the settings behind them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
 
+from cap_server.secret_files import SecretFileError
 from cap_server.settings import Settings
+from cap_server.strategy_text import strategy_of
 
 Url = Annotated[
     str | None,
@@ -19,7 +24,36 @@ ApiKey = Annotated[
     str | None, typer.Option(envvar="CAP_API_KEY", help="Where the server wants one.")
 ]
 
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
-def server_at(url: str | None, settings: Settings) -> str:
-    """The root of the server that a command speaks to."""
-    return (url or f"http://127.0.0.1:{settings.port}").rstrip("/")
+_err = Console(stderr=True)
+
+
+def settings_of(**overrides: object) -> Settings:
+    """The settings, what the command line names first; exits where one is wrong."""
+    try:
+        return Settings(**without_unset(**overrides))
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(part) for part in fault["loc"][:1])
+            variable = f"CAP_{name.upper()}: " if name else ""
+            _err.print(f"[red]{escape(variable + fault['msg'])}[/]")
+        raise typer.Exit(2) from None
+    except SecretFileError as error:
+        _err.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def parsed_strategy(text: str | None) -> dict[str, Any] | None:
+    """A strategy as the API takes it; exits where `text` is none."""
+    if text is None:
+        return None
+    try:
+        return strategy_of(text)
+    except ValueError as error:
+        _err.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def without_unset(**values: object) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
