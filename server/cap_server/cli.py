@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cap_sandbox import PoolError
 from cap_server import __version__, terminal
+from cap_server.chat_cli import CHAT_EXIT_CODES, chat_
 from cap_server.cli_client import fail
 from cap_server.cli_options import AsJson, settings_of
 from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
@@ -50,6 +51,7 @@ cli = typer.Typer(
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(sandbox_cli, name="sandbox")
 cli.command("refine", epilog=EXIT_CODES)(refine_)
+cli.command("chat", epilog=CHAT_EXIT_CODES)(chat_)
 cli.command("strategies")(strategies_)
 cli.command("eval", epilog="Exit codes: 0 done; 1 it could not go on; 2 wrong usage.")(eval_)
 _out = Console()

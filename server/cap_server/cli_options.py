@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from cap_server.secret_files import SecretFileError
 from cap_server.settings import Settings
+from cap_server.strategies import STRATEGIES
 from cap_server.strategy_text import strategy_of
 
 Url = Annotated[
@@ -22,6 +23,34 @@ Url = Annotated[
 
 ApiKey = Annotated[
     str | None, typer.Option(envvar="CAP_API_KEY", help="Where the server wants one.")
+]
+
+
+def _names(incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    return [name for name in STRATEGIES if name.startswith(incomplete)]
+
+
+StrategyText = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        help="A strategy: 'single', 'majority:programs=12,overrule=0.7'.",
+        autocompletion=_names,
+    ),
+]
+
+StrategyTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy",
+        help="As `cap refine` takes it; repeat it to compare.",
+        autocompletion=_names,
+    ),
+]
+
+StrategyName = Annotated[
+    str | None, typer.Argument(help="One of them, with its parameters.", autocompletion=_names)
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

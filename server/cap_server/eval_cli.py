@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cap_client import AsyncClient
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.cli_client import AT_ONCE, server_at
-from cap_server.cli_options import ApiKey, AsJson, Url, settings_of
+from cap_server.cli_options import ApiKey, AsJson, StrategyTexts, Url, settings_of
 from cap_server.evaluation.journal import Journal
 from cap_server.evaluation.report import (
     Cost,
@@ -39,9 +39,7 @@ def eval_(
     data: Annotated[
         Path, typer.Argument(help="Rows as JSON lines: question, answer, cot, source, choices.")
     ],
-    strategy: Annotated[
-        list[str] | None, typer.Option(help="As `cap refine` takes it; repeat it to compare.")
-    ] = None,
+    strategy: StrategyTexts = None,
     journal: Annotated[
         Path | None, typer.Option(help="Where outcomes are kept, to go on from; DATA.eval.jsonl.")
     ] = None,

@@ -14,7 +14,14 @@ from cap_client import RefineOptions, SharedOptions
 from cap_server import terminal
 from cap_server.bulk_cli import refine_file
 from cap_server.cli_client import WRONG_USAGE, client_of, fail, failures_told
-from cap_server.cli_options import ApiKey, Url, parsed_strategy, settings_of, without_unset
+from cap_server.cli_options import (
+    ApiKey,
+    StrategyText,
+    Url,
+    parsed_strategy,
+    settings_of,
+    without_unset,
+)
 
 EXIT_CODES = """\
 Exit codes: 0 an answer was confirmed, corrected or found; 1 the server refused or failed;
@@ -42,9 +49,7 @@ def refine_(
         list[str] | None, typer.Option(help="An option of the question; repeat it for each.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="The model that wrote the CoT.")] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="A strategy: 'single', 'majority:programs=12,overrule=0.7'.")
-    ] = None,
+    strategy: StrategyText = None,
     seed: Annotated[int | None, typer.Option(help="Makes the request repeatable.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds, for each question.")] = None,
     candidates: Annotated[bool, typer.Option("--candidates", help="Show every draw.")] = False,

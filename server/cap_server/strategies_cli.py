@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cap_client import Strategies, StrategyDescription
 from cap_server.cli_client import WRONG_USAGE, client_of, fail, failures_told
-from cap_server.cli_options import ApiKey, AsJson, Url, settings_of
+from cap_server.cli_options import ApiKey, AsJson, StrategyName, Url, settings_of
 
 _out = Console()
 
 
 def strategies_(
-    name: Annotated[str | None, typer.Argument(help="One of them, with its parameters.")] = None,
+    name: StrategyName = None,
     url: Url = None,
     api_key: ApiKey = None,
     as_json: AsJson = False,

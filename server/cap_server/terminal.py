@@ -69,6 +69,15 @@ def safe(text: str) -> str:
     return escape(plain(text))
 
 
+def verdict(refinement: Refinement) -> str:
+    """What became of an answer, in one line of markup."""
+    change = safe(str(refinement.answer))
+    if refinement.decision == "corrected":
+        change = f"{safe(str(refinement.original_answer))} → {change}"
+    told = f"{_MARKS[refinement.decision]} {change}  confidence {refinement.confidence:.2f}"
+    return f"{told}  [dim]{_spent(refinement)}[/]"
+
+
 def show_refinement(console: Console, refinement: Refinement) -> None:
     decision = refinement.decision
     console.print(f"{_MARKS[decision]}  [dim]{_MEANINGS[decision]}[/]")

@@ -12,7 +12,9 @@ from pydantic import TypeAdapter, create_model
 
 import cap_client
 from cap_client._results import Failure
-from cap_server.api import refine_events
+from cap_server import strategies
+from cap_server.api import chat_out, refine_events
+from cap_server.api.chat_in import CapIn
 from cap_server.app import create_app
 from cap_server.settings import Settings
 
@@ -43,6 +45,11 @@ REQUESTS = {
     "LimitsIn": cap_client.Limits,
     "SamplingIn": cap_client.Sampling,
 }
+
+ROUTES = ("/v1/refine", "/v1/execute", "/v1/strategies", "/v1/sources", "/ready")
+"""Those that the client asks, but for chat completions, whose chunks OpenAPI has no words for."""
+
+STRATEGIES = {each.__name__ for each in strategies.STRATEGIES.values()}
 
 # Anything by the name of a strategy is one; which there are, and with which parameters, the server
 # tells (`strategies()`), so that a client need not be as new as it is.
@@ -116,6 +123,19 @@ def test_refine_takes_what_the_server_takes() -> None:
     assert_takes(cap_client.RefineOptions, theirs)
 
 
+def test_a_chat_takes_what_the_server_takes() -> None:
+    schema = TypeAdapter(CapIn).json_schema(ref_template="#/components/schemas/{model}")
+    assert_takes(cap_client.ChatOptions, schema["properties"])
+
+
+def test_every_chunk_is_the_servers() -> None:
+    """Of OpenAI's fields, those that this client reads."""
+    theirs, ours = shape_of(chat_out.ChunkOut), shape_of(cap_client.ChatChunk)
+    del theirs["properties"]["usage"]
+    del theirs["properties"]["choices"]["items"]["properties"]["logprobs"]
+    assert ours == theirs
+
+
 def assert_takes(options: Any, theirs: dict[str, Any]) -> None:  # noqa: ANN401
     """Every option is a field of that type, or None for the server's default."""
     schema = TypeAdapter(modelled(options)).json_schema()
@@ -142,15 +162,28 @@ def test_every_event_is_the_servers(name: str) -> None:
     assert shape_of(getattr(cap_client, name)) == shape_of(getattr(refine_events, name))
 
 
-def test_every_answer_of_the_routes_is_known() -> None:
-    """A schema that the server answers with and that no test compares would go stale unseen."""
-    compared = ANSWERS.keys() | REQUESTS.keys()
-    of_requests = {name for name in SCHEMAS if name.endswith("In")}
-    of_strategies = set(SCHEMAS["RefineIn"]["properties"]["strategy"]["discriminator"]["mapping"])
-    strategies = {
-        name
-        for name, schema in SCHEMAS.items()
-        if schema.get("properties", {}).get("name", {}).get("const") in of_strategies
-    }
-    others = {"HealthOut", "ModelOut", "ModelsOut"}  # this client does not ask for them
-    assert SCHEMAS.keys() - compared - of_requests - strategies == others
+def test_every_answer_of_the_routes_is_compared() -> None:
+    """A schema that a route answers with and that no test compares would go stale unseen."""
+    answers = {name for path in ROUTES for name in schemas_in(responses_of(path))}
+    assert answers - STRATEGIES == ANSWERS.keys()
+
+
+def responses_of(path: str) -> list[Any]:
+    return [operation["responses"] for operation in API["paths"][path].values()]
+
+
+def schemas_in(part: object) -> set[str]:
+    """The names of all schemas that `part` is made of."""
+    found: set[str] = set()
+    left: list[object] = [part]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            name = str(each.get("$ref", "")).rpartition("/")[2]
+            if name and name not in found:
+                found.add(name)
+                left.append(SCHEMAS[name])
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return found

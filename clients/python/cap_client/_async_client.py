@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import httpx
 
@@ -13,11 +13,12 @@ from cap_client import _calls
 from cap_client._configuration import Configuration
 from cap_client._errors import UnreachableError
 from cap_client._flow import Emit, Flow, Head, Open, Read, Step
-from cap_client._options import Limits, Problem, RefineOptions, SharedOptions
+from cap_client._options import ChatOptions, Limits, Message, Problem, RefineOptions, SharedOptions
 from cap_client._reading import Progress, Reading
 from cap_client._results import (
     BatchItem,
     BatchSummary,
+    ChatChunk,
     Event,
     Execution,
     Readiness,
@@ -103,6 +104,18 @@ class AsyncClient:
     def refine_stream(self, question: str, **options: Unpack[RefineOptions]) -> AsyncStream[Event]:
         """As `Client.refine_stream`."""
         return AsyncStream(self._run(_calls.refine_stream(self._of, question, **options)))
+
+    def chat_stream(
+        self,
+        messages: Iterable[Message],
+        *,
+        model: str = "cap",
+        cap: ChatOptions | None = None,
+        **fields: Any,  # noqa: ANN401  JSON
+    ) -> AsyncStream[ChatChunk]:
+        """As `Client.chat_stream`."""
+        flow = _calls.chat_stream(self._of, messages, model=model, cap=cap, fields=fields)
+        return AsyncStream(self._run(flow))
 
     def batch(
         self,

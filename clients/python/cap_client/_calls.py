@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, Unpack
 
 from cap_client._configuration import Configuration
 from cap_client._errors import UnreachableError, error_of
 from cap_client._flow import Doing, Emit, Flow, Head, Open, Request, Wait, rest
-from cap_client._options import Limits, Problem, RefineOptions, SharedOptions
-from cap_client._reading import Reading, events, items, parsed
+from cap_client._options import ChatOptions, Limits, Message, Problem, RefineOptions, SharedOptions
+from cap_client._reading import Reading, chunks, events, items, parsed
 from cap_client._results import (
     BatchItem,
+    ChatChunk,
     Event,
     Execution,
     Readiness,
@@ -23,6 +24,7 @@ from cap_client._results import (
 )
 from cap_client._retries import Attempts
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 _DEADLINE_S = 60.0
@@ -46,7 +48,22 @@ def refine_stream(
 ) -> Flow[Event]:
     asked = _given("refine_stream", RefineOptions, options)
     body = {"question": question, **asked, "stream": True}
-    return _stream(of, Request("POST", "/v1/refine", body=body, silence_s=of.timeout_s))
+    request = Request("POST", "/v1/refine", body=body, silence_s=of.timeout_s)
+    return _stream(of, request, events)
+
+
+def chat_stream(
+    of: Configuration,
+    messages: Iterable[Message],
+    *,
+    model: str,
+    cap: ChatOptions | None,
+    fields: Mapping[str, Any],
+) -> Flow[ChatChunk]:
+    asked = {"cap": _given("cap", ChatOptions, cap)} if cap else {}
+    body = {**fields, "model": model, "messages": list(messages), **asked, "stream": True}
+    request = Request("POST", "/v1/chat/completions", body=body, silence_s=of.timeout_s)
+    return _stream(of, request, chunks)
 
 
 def execute(of: Configuration, program: str, *, limits: Limits | None = None) -> Flow[Execution]:
@@ -101,9 +118,9 @@ def _batch(of: Configuration, request: Request, reading: Reading) -> Flow[BatchI
             yield Wait(attempts.wait_s(error))
 
 
-def _stream(of: Configuration, request: Request) -> Flow[Event]:
+def _stream(of: Configuration, request: Request, read: Callable[[], Flow[T]]) -> Flow[T]:
     yield from _open(request, Attempts(of.retries, free=False))
-    yield from events()
+    yield from read()
 
 
 def _whole(of: Configuration, request: Request, result: type[R]) -> Flow[R]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import httpx
 
@@ -13,11 +13,12 @@ from cap_client import _calls
 from cap_client._configuration import Configuration
 from cap_client._errors import UnreachableError
 from cap_client._flow import Emit, Flow, Head, Open, Read, Step
-from cap_client._options import Limits, Problem, RefineOptions, SharedOptions
+from cap_client._options import ChatOptions, Limits, Message, Problem, RefineOptions, SharedOptions
 from cap_client._reading import Progress, Reading
 from cap_client._results import (
     BatchItem,
     BatchSummary,
+    ChatChunk,
     Event,
     Execution,
     Readiness,
@@ -126,6 +127,30 @@ class Client:
             CapError: as `refine`; after the first event nothing is tried again.
         """
         return Stream(self._run(_calls.refine_stream(self._of, question, **options)))
+
+    def chat_stream(
+        self,
+        messages: Iterable[Message],
+        *,
+        model: str = "cap",
+        cap: ChatOptions | None = None,
+        **fields: Any,  # noqa: ANN401  JSON
+    ) -> Stream[ChatChunk]:
+        """Answer the last message of a conversation, refined; or refine the answer that ends it.
+
+        For `n`, tools and all else use OpenAI's own client: the server speaks its protocol.
+
+        Args:
+            messages: the conversation so far.
+            model: `cap`, `cap:STRATEGY`, or the name of an upstream's model, unrefined.
+            cap: how the answer is refined.
+            fields: OpenAI's further fields, such as `temperature`.
+
+        Raises, when it is iterated over:
+            CapError: as `refine`; after the first chunk nothing is tried again.
+        """
+        flow = _calls.chat_stream(self._of, messages, model=model, cap=cap, fields=fields)
+        return Stream(self._run(flow))
 
     def batch(
         self,

@@ -92,3 +92,24 @@ class Problem(TypedDict, total=False):
     answer: str | None
     choices: Sequence[str] | None
     source: str | None
+
+
+class ChatOptions(SharedOptions, total=False):
+    """What `chat_stream` takes as `cap`: how the answer is refined.
+
+    Attributes:
+        choices: the options of a multiple-choice question.
+        answer: the answer to refine, where the conversation ends with an assistant's message.
+        source: who wrote that message.
+    """
+
+    choices: Sequence[str] | None
+    answer: str | None
+    source: str | None
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str

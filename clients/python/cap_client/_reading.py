@@ -15,8 +15,10 @@ from cap_client._results import (
     BatchItem,
     BatchSummary,
     CandidateEvent,
+    ChatChunk,
     Event,
     ExecutionEvent,
+    Failure,
     Refinement,
     StepEvent,
 )
@@ -25,6 +27,8 @@ R = TypeVar("R")
 
 _BatchLine = Annotated[BatchItem | BatchSummary, Field(discriminator="object")]
 _BATCH_LINE: TypeAdapter[BatchItem | BatchSummary] = TypeAdapter(_BatchLine)
+
+_CHUNK: TypeAdapter[ChatChunk | Failure] = TypeAdapter(ChatChunk | Failure)
 
 _EVENTS: dict[str, Callable[[bytes], Event]] = {
     "candidate": CandidateEvent.model_validate_json,
@@ -99,6 +103,20 @@ def events() -> Flow[Event]:
                 yield Emit(parsed(read, event.data))
     if not decided:
         raise UnreachableError("the stream ended before the decision", sent=True)
+
+
+def chunks() -> Flow[ChatChunk]:
+    """The chunks of the open answer, which is a chat completion."""
+    coming = Events()
+    while data := (yield Read()):
+        for event in coming.feed(data):
+            if event.data == b"[DONE]":
+                return
+            chunk = parsed(_CHUNK.validate_json, event.data)
+            if isinstance(chunk, Failure):
+                raise error_in_stream(event.data)
+            yield Emit(chunk)
+    raise UnreachableError("the stream ended before the answer did", sent=True)
 
 
 def items(reading: Reading, *, moved_on: Callable[[], None]) -> Flow[BatchItem]:

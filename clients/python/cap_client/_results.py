@@ -156,6 +156,31 @@ Event = CandidateEvent | ExecutionEvent | StepEvent | Refinement
 """What a stream of `refine` yields; the refinement is the last."""
 
 
+class ChatDelta(Result):
+    """Only what is new."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class ChatChoice(Result):
+    index: int
+    delta: ChatDelta
+    finish_reason: str | None = None
+    cap: Refinement | None = Field(None, description="In the last one, where there is anything.")
+
+
+class ChatChunk(Result):
+    """A piece of a chat completion, as OpenAI shapes it."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+
+
 class BatchItem(Result):
     """What became of one problem of a batch: `refinement`, or `error` with its `status`."""
 
