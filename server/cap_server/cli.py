@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cap_sandbox import PoolError
 from cap_server import __version__, terminal
+from cap_server.app import create_app
 from cap_server.chat_cli import CHAT_EXIT_CODES, chat_
 from cap_server.cli_client import fail
 from cap_server.cli_options import AsJson, settings_of
@@ -128,6 +129,13 @@ def config_(as_json: AsJson = False) -> None:
             *(escape(str(row[key])) for key in ("variable", "value", "set_by", "meaning"))
         )
     _out.print(table)
+
+
+@cli.command("openapi")
+def openapi_() -> None:
+    """Print the API's description, for generators of clients."""
+    described = create_app(settings_of()).openapi()
+    sys.stdout.write(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
 
 
 @cli.command("version")

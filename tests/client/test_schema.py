@@ -65,7 +65,7 @@ def shape(schema: dict[str, Any], of: dict[str, Any]) -> Any:  # noqa: ANN401
             if name in ("ValueOut", "Value")
             else shape(of[name], of)
         )
-    if "discriminator" in schema or schema.get("title") == "ResolvedStrategy":
+    if any(_is_strategy(each) for each in (schema, *schema.get("anyOf", ()))):
         return ANY_STRATEGY
     if choices := schema.get("anyOf"):
         return sorted((shape(each, of) for each in choices), key=repr)
@@ -84,6 +84,10 @@ def shape(schema: dict[str, Any], of: dict[str, Any]) -> Any:  # noqa: ANN401
     if "prefixItems" in schema:
         shown["tuple"] = [shape(each, of) for each in schema["prefixItems"]]
     return shown
+
+
+def _is_strategy(schema: dict[str, Any]) -> bool:
+    return "discriminator" in schema or schema.get("title") == "ResolvedStrategy"
 
 
 def shape_of(model: Any) -> Any:  # noqa: ANN401
