@@ -87,4 +87,4 @@ async def _lines(
         failed += item["refinement"] is None
         yield json.dumps(item) + "\n"
     whole = {"object": "refinement.batch", "id": "batch_1", "problems": len(problems)}
-    yield json.dumps({**whole, "failed": failed, "usage": {}}) + "\n"
+    yield json.dumps({**whole, "failed": failed, "usage": {"programs": len(problems)}}) + "\n"

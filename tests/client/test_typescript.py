@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.server.conftest import listening_on
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "typescript"
+PAGES = (ROOT / "docs" / "clients.md", CLIENT / "README.md")
+EXAMPLES = CLIENT / "test" / "examples"
 NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 
 
@@ -32,9 +35,25 @@ def test_it_is_type_checked_and_works_under_node() -> None:
         pytest.skip("no Node 20 or later, with npm: the TypeScript client is not tested")
     _installed()
     with listening_on(tools(ScriptedModel(["answer=18"]), FakeSandbox({"answer=18": 18}))) as url:
+        _write_examples(url)
         tested = _npm("test", CAP_BASE_URL=url)
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "# pass 8" in tested.stdout
+    assert "# fail 0" in tested.stdout
+    for shown in ("drawn: answer=18", "the answer is 18", "422 question undefined", "answered 18"):
+        assert shown in tested.stdout
+
+
+def _write_examples(url: str) -> None:
+    """Put the pages' examples beside the tests, to be type-checked and run with them."""
+    shutil.rmtree(EXAMPLES, ignore_errors=True)
+    EXAMPLES.mkdir()
+    for page in PAGES:
+        (example,) = re.findall(
+            r"^```ts\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        )
+        example = example.replace('"cap-client"', '"../../src/index.js"')
+        example = example.replace("http://127.0.0.1:8000", url)
+        (EXAMPLES / f"{page.stem.lower()}.test.ts").write_text(example)
 
 
 def _node_version() -> int:
