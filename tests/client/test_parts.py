@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cap_client import CapError, Fault, RateLimitError, Retries, UnavailableError, UnreachableError
@@ -130,6 +130,7 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20).filter(lambda b: not set(b) & set(b"\r\n"))), CUTS)
 def test_lines_do_not_depend_on_how_they_came(lines: list[bytes], at: list[int]) -> None:
     data = b"".join(line + end for line, end in zip(lines, [b"\n", b"\r\n"] * 99, strict=False))
@@ -137,6 +138,7 @@ def test_lines_do_not_depend_on_how_they_came(lines: list[bytes], at: list[int])
     assert [line for part in cut(data, at) for line in read.feed(part)] == lines[:198]
 
 
+@settings(deadline=None)
 @given(CUTS)
 def test_events_do_not_depend_on_how_they_came(at: list[int]) -> None:
     data = (

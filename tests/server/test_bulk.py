@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from cap_server.bulk.rows import batches, rows_of
 from cap_server.cli import cli
+from cap_server.domain import Prompt, Sample, Sampling
 from cap_server.errors import CapError, ModelResponseError
 from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedModel
@@ -185,11 +187,19 @@ def test_a_server_that_is_absent_or_not_ready_is_told_at_once(problems: Path) ->
     assert (result.exit_code, "not ready: sandbox" in result.stderr) == (1, True)
 
 
+class OnlyTheFirst(ScriptedModel):
+    """Writes one program; whoever asks for more waits."""
+
+    async def sample(self, prompt: Prompt, *, sampling: Sampling, draw: int) -> Sample:
+        if self.prompts:
+            await asyncio.Event().wait()
+        return await super().sample(prompt, sampling=sampling, draw=draw)
+
+
 def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
     file, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
-    file.write_text("".join(json.dumps({"question": f"{i}?"}) + "\n" for i in range(200)))
-    model = ScriptedModel(["answer=18"], delay_s=0.1)
-    with listening_on(tools(model, FakeSandbox({"answer=18": 18}))) as url:
+    file.write_text("".join(json.dumps({"question": f"{i}?"}) + "\n" for i in range(20)))
+    with listening_on(tools(OnlyTheFirst(["answer=18"]), FakeSandbox({"answer=18": 18}))) as url:
         command = [sys.executable, "-c", "from cap_server.cli import main; main()", "refine"]
         running = subprocess.Popen(
             [*command, "--input", str(file), "--output", str(output), "--url", url,
@@ -204,10 +214,10 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
             _, told = running.communicate(timeout=60)
         finally:
             running.kill()
-    kept = lines(output.read_text())
     assert running.returncode == 130, told
     assert b"goes on from here" in told
-    assert f"{len(kept)} answered".encode() in told
+    assert b"20 rows: 1 answered" in told
+    assert len(lines(output.read_text())) == 1
 
 
 def test_batches_stay_below_what_a_server_takes() -> None:
