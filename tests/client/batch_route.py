@@ -15,24 +15,14 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
-from cap_server.api.terms import Choices, Source, TermsIn
-from cap_server.api.wire import Request, Text
+from cap_server.api.terms import TermsIn
 from cap_server.app import create_app
 from cap_server.settings import Settings
 from cap_server.tools import Tools
 
 
-class ProblemIn(Request):
-    custom_id: str | None = None
-    question: Text
-    cot: Text | None = None
-    answer: Text | None = None
-    choices: Choices | None = None
-    source: Source | None = None
-
-
 class BatchIn(TermsIn):
-    problems: list[ProblemIn]
+    problems: list[dict[str, Any]]
 
 
 @contextmanager

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cap_client import CapError, Fault, RateLimitError, Retries, UnavailableError, UnreachableError
+from cap_client import (
+    CapError,
+    Fault,
+    InvalidRequestError,
+    RateLimitError,
+    Retries,
+    UnavailableError,
+    UnreachableError,
+)
 from cap_client._errors import error_of
 from cap_client._lines import Events, Lines, ServerSentEvent
 from cap_client._retries import Attempts
@@ -76,6 +84,8 @@ def test_no_wait_outlasts_the_whole_time() -> None:
         (busy(), False, True),
         (UnavailableError(FAULT, status=503), False, True),
         (UnavailableError(FAULT, status=None), False, False),
+        (InvalidRequestError(FAULT, status=409, retry_after_s=5), False, True),
+        (InvalidRequestError(FAULT, status=409), False, False),
         (UnreachableError("", sent=False), False, True),
         (UnreachableError("", sent=True), False, False),
         (UnreachableError("", sent=True), True, True),

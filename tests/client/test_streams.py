@@ -15,6 +15,7 @@ from cap_client import (
     Client,
     ExecutionEvent,
     InvalidRequestError,
+    NotCapServerError,
     Progress,
     Refinement,
     Retries,
@@ -145,7 +146,7 @@ async def batched(
             kind,
             root(seen.url),
             lambda client: client.batch(PROBLEMS, on_progress=progress.append, **given),
-            retries=Retries(tries=3, first_s=0),
+            retries=Retries(tries=4, first_s=0),
         )
     return items, progress, seen
 
@@ -168,12 +169,13 @@ async def test_a_broken_batch_goes_on_with_its_key_and_yields_nothing_twice(
     script = [
         lines(item(2), item(0), short_of=short_of),
         refuses("503 No"),
+        refuses("409 No", headers="Retry-After: 0\r\n", code="batch_in_progress"),
         lines(item(2), item(0), item(3), short_of=short_of),
         lines(item(0), item(1), item(2), item(3), summary(4)),
     ]
     items, _, seen = await batched(kind, script)
     assert sorted(each.index for each in items) == [0, 1, 2, 3]
-    assert len(seen.bodies) == 4
+    assert len(seen.bodies) == 5
     assert all(body == seen.bodies[0] for body in seen.bodies)
     keys = {line for head in seen.headers for line in head.split(b"\r\n") if b"dempotency" in line}
     assert len(keys) == 1
@@ -190,6 +192,12 @@ async def test_a_batch_is_refused_as_a_whole(kind: Kind) -> None:
     assert caught.value.code == "idempotency_key_reused"
     with pytest.raises(UnavailableError):
         await batched(kind, [refuses("503 No")])
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+async def test_an_item_that_nobody_asked_for_is_told(kind: Kind, index: int) -> None:
+    with pytest.raises(NotCapServerError):
+        await batched(kind, [lines(item(index), summary(4))])
 
 
 async def test_a_batch_has_its_key_and_its_summary(kind: Kind) -> None:

@@ -224,6 +224,6 @@ def test_batches_stay_below_what_a_server_takes() -> None:
     many = b"\n".join(b'{"question": "%d"}' % i for i in range(2500))
     rows = rows_of(many, name="many", shared={})
     assert [len(each) for each in batches(rows)] == [1000, 1000, 500]
-    large = json.dumps({"question": "x" * 150_000}).encode()
+    large = json.dumps({"question": "x" * 1_500_000}).encode()
     rows = rows_of(b"\n".join([large] * 5), name="large", shared={})
     assert [len(each) for each in batches(rows)] == [2, 2, 1]

@@ -105,6 +105,7 @@ _OF_STATUS: dict[int, type[StatusError]] = {
 _OF_TYPE: dict[str, type[StatusError]] = {
     "authentication_error": AuthenticationError,
     "invalid_request_error": InvalidRequestError,
+    "permission_error": AuthenticationError,
     "rate_limit_error": RateLimitError,
     "timeout_error": DeadlineError,
     "upstream_error": UpstreamError,

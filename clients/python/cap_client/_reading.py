@@ -133,6 +133,8 @@ def items(reading: Reading, *, moved_on: Callable[[], None]) -> Flow[BatchItem]:
             if isinstance(item, BatchSummary):
                 reading.summary = item
                 return
+            if not 0 <= item.index < reading.problems:
+                raise NotCapServerError("it answers a problem that was not asked")
             if reading.is_new(item):
                 moved_on()
                 reading.tell()

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cap_client._errors import CapError, RateLimitError, UnavailableError, UnreachableError
+from cap_client._errors import CapError, StatusError, UnreachableError
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
     """The policy: full jitter below a ceiling that doubles, on top of what the server asks for.
 
-    Sent again are calls that the server refused with 429 or 503, or that never reached it. One that
-    may have reached it is sent again only where that costs nothing: reads, and batches, which go on
-    where they were.
+    Sent again are calls that never reached the server, or that it refused with 429 or 503, or with
+    409 and a time to come back. One that may have reached it is sent again only where that costs
+    nothing: reads, and batches, which go on where they were.
 
     Attributes:
         tries: how often a call is sent at most, the first time included. A batch that moved on
@@ -81,7 +81,7 @@ class Attempts:
         if self._failed >= self._policy.tries or not self._may_repeat(error):
             raise error
         ceiling: float = min(self._policy.longest_s, self._policy.first_s * 2 ** (self._failed - 1))
-        asked = error.retry_after_s if isinstance(error, RateLimitError | UnavailableError) else 0
+        asked = error.retry_after_s if isinstance(error, StatusError) else 0
         wait_s = (asked or 0) + ceiling * self._jitter()
         if self._clock() + wait_s - self._began > self._policy.within_s:
             raise error
@@ -90,4 +90,8 @@ class Attempts:
     def _may_repeat(self, error: CapError) -> bool:
         if isinstance(error, UnreachableError):
             return self._policy.unreachable and (self._free or not error.sent)
-        return isinstance(error, RateLimitError | UnavailableError) and error.status is not None
+        if not isinstance(error, StatusError):
+            return False
+        # A batch that another server still works on is told apart by when to come back.
+        held = error.status == 409 and error.retry_after_s is not None
+        return held or error.status in (429, 503)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +9,6 @@ from dataclasses import dataclass, field
 from cap_client import BatchItem, Client, Fault, InvalidRequestError, SharedOptions
 from cap_server.bulk.answers import Answers
 from cap_server.bulk.rows import Row, batches
-
-_OF_ONE_PROBLEM = re.compile(r"problems\.(\d+)(?:\.|$)")
 
 
 @dataclass(slots=True)
@@ -73,30 +70,28 @@ class Bulk:
         return left
 
     def _refine(self, batch: list[Row]) -> None:
-        """Refine a batch; what the server does not take whole is cut up until it does."""
+        """Refine a batch; what is too large for the server is cut up."""
         left = [batch]
         while left:
-            if not (batch := left.pop()):
-                continue
+            batch = left.pop()
             try:
                 with self.client.batch([row.problem for row in batch], **self.shared) as items:
                     for item in items:
                         self._keep(batch[item.index], item)
             except InvalidRequestError as error:
-                left += self._without_refused(error, batch)
+                left += self._cut_up(error, batch)
 
-    def _without_refused(self, error: InvalidRequestError, batch: list[Row]) -> list[list[Row]]:
+    def _cut_up(self, error: InvalidRequestError, batch: list[Row]) -> list[list[Row]]:
         """The batches to try instead of `batch`, which was refused before anything was spent.
 
         Raises:
-            InvalidRequestError: `error`, where it is not about some row, nor about the size.
+            InvalidRequestError: `error`, where it is about something else than size.
         """
-        at = _to_blame(error, batch)
-        if at is not None:
-            self._keep(batch[at], _refused(error, batch[at]))
-            return [batch[:at] + batch[at + 1 :]]
         if error.status != 413:
             raise error
+        if len(batch) == 1:
+            self._keep(batch[0], _refused(error, batch[0]))
+            return []
         half = len(batch) // 2
         return [batch[half:], batch[:half]]
 
@@ -104,15 +99,6 @@ class Bulk:
         self.answers.add(row, item)
         self.tally.add(item)
         self.advance()
-
-
-def _to_blame(error: InvalidRequestError, batch: Sequence[Row]) -> int | None:
-    """The place of the row that the batch was refused for; None where it is no row's fault."""
-    if error.status == 413 and len(batch) == 1:
-        return 0
-    found = _OF_ONE_PROBLEM.match(error.param or "")
-    at = int(found[1]) if found else -1
-    return at if 0 <= at < len(batch) else None
 
 
 def _refused(error: InvalidRequestError, row: Row) -> BatchItem:
