@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -188,18 +189,21 @@ def test_a_server_that_is_absent_or_not_ready_is_told_at_once(problems: Path) ->
 
 
 class OnlyTheFirst(ScriptedModel):
-    """Writes one program; whoever asks for more waits."""
+    """Writes one program; whoever asks for more waits for `others`."""
+
+    others = threading.Event()
 
     async def sample(self, prompt: Prompt, *, sampling: Sampling, draw: int) -> Sample:
         if self.prompts:
-            await asyncio.Event().wait()
+            await asyncio.to_thread(self.others.wait)
         return await super().sample(prompt, sampling=sampling, draw=draw)
 
 
 def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
     file, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"question": f"{i}?"}) + "\n" for i in range(20)))
-    with listening_on(tools(OnlyTheFirst(["answer=18"]), FakeSandbox({"answer=18": 18}))) as url:
+    model = OnlyTheFirst(["answer=18"])
+    with listening_on(tools(model, FakeSandbox({"answer=18": 18}))) as url:
         command = [sys.executable, "-c", "from cap_server.cli import main; main()", "refine"]
         running = subprocess.Popen(
             [*command, "--input", str(file), "--output", str(output), "--url", url,
@@ -214,6 +218,7 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
             _, told = running.communicate(timeout=60)
         finally:
             running.kill()
+            model.others.set()
     assert running.returncode == 130, told
     assert b"goes on from here" in told
     assert b"20 rows: 1 answered" in told

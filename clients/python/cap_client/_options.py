@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, TypedDict
 
 Strategy = str | Mapping[str, Any]
 """A name, or `{"name": …, PARAMETER: …}`; `strategies()` lists names and parameters."""
@@ -83,10 +83,13 @@ class RefineOptions(SharedOptions, total=False):
     source: str | None
 
 
-class Problem(TypedDict, total=False):
+class Question(TypedDict):
+    question: str
+
+
+class Problem(Question, total=False):
     """One problem of a batch: as `RefineOptions` has it, and a name of your own for it."""
 
-    question: Required[str]
     custom_id: str | None
     cot: str | None
     answer: str | None
