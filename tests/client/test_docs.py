@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import cap_client
 from cap_server.cli import cli
 from cap_server.testing import FakeSandbox, ScriptedModel
-from tests.client.batch_route import listening_on
 from tests.client.test_schema import modelled
 from tests.server.benches import tools
+from tests.server.conftest import listening_with_batches
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "clients.md").read_text("utf-8")
@@ -49,7 +49,7 @@ SHOWN = {
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_python_example_does_what_the_page_says(name: str) -> None:
     given = tools(ScriptedModel(["answer=40"]), FakeSandbox({"answer=40": 40}))
-    with listening_on(given) as url:
+    with listening_with_batches(given) as url:
         program = EXAMPLES[name].replace("http://127.0.0.1:8000", url)
         ran = subprocess.run(
             [sys.executable, "-W", "error", "-c", program],

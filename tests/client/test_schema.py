@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, create_model
 import cap_client
 from cap_client._results import Failure
 from cap_server import strategies
-from cap_server.api import chat_out, refine_events
+from cap_server.api import batch, chat_out, refine_events
 from cap_server.api.chat_in import CapIn
 from cap_server.app import create_app
 from cap_server.settings import Settings
@@ -46,7 +46,14 @@ REQUESTS = {
     "SamplingIn": cap_client.Sampling,
 }
 
-ROUTES = ("/v1/refine", "/v1/execute", "/v1/strategies", "/v1/sources", "/ready")
+ROUTES = (
+    "/v1/refine",
+    "/v1/refine/batch",
+    "/v1/execute",
+    "/v1/strategies",
+    "/v1/sources",
+    "/ready",
+)
 """Those that the client asks, but for chat completions, whose chunks OpenAPI has no words for."""
 
 STRATEGIES = {each.__name__ for each in strategies.STRATEGIES.values()}
@@ -158,6 +165,25 @@ def without_null(schema: dict[str, Any], of: dict[str, Any]) -> Any:  # noqa: AN
     )
     assert len(left) == 1
     return left[0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (cap_client.BatchItem, batch.BatchItemOut),
+        (cap_client.BatchSummary, batch.BatchOut),
+    ],
+)
+def test_every_line_of_a_batch_is_the_servers(ours: object, theirs: object) -> None:
+    assert shape_of(ours) == shape_of(theirs)
+
+
+def test_a_batch_takes_what_the_server_takes() -> None:
+    theirs = {**SCHEMAS["BatchIn"]["properties"]}
+    problem = without_null(theirs.pop("problems")["items"], SCHEMAS)
+    assert_takes(cap_client.SharedOptions, theirs)
+    assert shape_of(cap_client.Problem)["properties"].keys() == problem["properties"].keys()
+    assert shape_of(cap_client.Problem)["required"] == problem["required"]
 
 
 @pytest.mark.parametrize("name", ["CandidateEvent", "ExecutionEvent", "StepEvent"])

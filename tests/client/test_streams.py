@@ -28,7 +28,7 @@ from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.client.answers import CANDIDATE, EXECUTION, FAULT, REFINEMENT, STEP, item, summary
 from tests.client.calling import Kind, called, refuses, sends, server_sent
 from tests.server.benches import tools
-from tests.server.conftest import listening_on
+from tests.server.conftest import listening_on, listening_with_batches
 from tests.server.upstreams import Respond, upstream
 
 pytestmark = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -160,6 +160,23 @@ async def test_a_batch_yields_items_as_they_are_done(kind: Kind) -> None:
     assert progress == [Progress(4, 1, 0), Progress(4, 2, 1), Progress(4, 3, 1), Progress(4, 4, 1)]
     sent = [{"question": f"{i}?", "custom_id": f"p{i}"} for i in range(4)]
     assert seen.bodies == [{"problems": sent, "strategy": "single"}]
+
+
+async def test_a_batch_goes_from_end_to_end_and_is_paid_once(kind: Kind) -> None:
+    model = ScriptedModel(["answer=18"])
+    given = tools(model, FakeSandbox({"answer=18": 18}))
+    problems = [{"question": "6 * 3?", "custom_id": "p"}, {"question": " "}]
+
+    def batch(client: Any) -> Any:  # noqa: ANN401
+        return client.batch(problems, idempotency_key="mine", strategy="single")
+
+    with listening_with_batches(given) as url:
+        first, again = await called(kind, url, batch), await called(kind, url, batch)
+    answered, refused = sorted(first, key=lambda item: item.index)
+    assert (answered.custom_id, answered.refinement.answer) == ("p", "18")
+    assert (refused.status, refused.error.param) == (422, "problems.1.question")
+    assert sorted(again, key=lambda item: item.index) == [answered, refused]
+    assert len(model.prompts) == 1
 
 
 @pytest.mark.parametrize("short_of", [0, 99])

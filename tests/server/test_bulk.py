@@ -23,8 +23,8 @@ from cap_server.domain import Prompt, Sample, Sampling
 from cap_server.errors import CapError, ModelResponseError
 from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedModel
-from tests.client.batch_route import listening_on
 from tests.server.benches import tools
+from tests.server.conftest import listening_with_batches
 
 ROWS: list[dict[str, Any]] = [
     {"question": "6 * 3?", "custom_id": "first", "cot": "The answer is 26.", "source": "s"},
@@ -48,7 +48,7 @@ def refined(
 ) -> tuple[Result, ScriptedModel]:
     """`cap refine --strategy single ARGUMENTS` against a server that comes to 18."""
     model = ScriptedModel(script)
-    with listening_on(tools(model, FakeSandbox({"answer=18": 18})), settings) as url:
+    with listening_with_batches(tools(model, FakeSandbox({"answer=18": 18})), settings) as url:
         command = ["refine", "--url", url, "--strategy", "single", *map(str, arguments)]
         result = CliRunner().invoke(cli, command, input=stdin)
     return result, model
@@ -139,7 +139,7 @@ def test_batches_are_halved_until_the_server_takes_them(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     rows = [{"question": f"{i} {'x' * size}?"} for i, size in enumerate([300, 300, 300, 3000])]
     file.write_text("\n".join(map(json.dumps, rows)))
-    result, _ = refined("--input", file, settings=Settings(max_body_bytes=1024))
+    result, _ = refined("--input", file, settings=Settings(batch_max_body_bytes=1024))
     assert [each["status"] for each in lines(result.stdout)] == [200, 200, 200, 413]
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_is_absent_or_not_ready_is_told_at_once(problems: Path) ->
     )
     assert (absent.exit_code, "goes on from here" in absent.stderr) == (5, True)
     broken = FakeSandbox({}, failure=CapError("broken"))
-    with listening_on(tools(ScriptedModel([""]), broken)) as url:
+    with listening_with_batches(tools(ScriptedModel([""]), broken)) as url:
         result = CliRunner().invoke(cli, ["refine", "--input", str(problems), "--url", url])
     assert (result.exit_code, "not ready: sandbox" in result.stderr) == (1, True)
 
@@ -203,7 +203,7 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path) -> None:
     file, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"question": f"{i}?"}) + "\n" for i in range(20)))
     model = OnlyTheFirst(["answer=18"])
-    with listening_on(tools(model, FakeSandbox({"answer=18": 18}))) as url:
+    with listening_with_batches(tools(model, FakeSandbox({"answer=18": 18}))) as url:
         command = [sys.executable, "-c", "from cap_server.cli import main; main()", "refine"]
         running = subprocess.Popen(
             [*command, "--input", str(file), "--output", str(output), "--url", url,
