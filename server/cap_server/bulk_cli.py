@@ -25,6 +25,10 @@ from cap_server.cli_client import (
 )
 from cap_server.settings import Settings
 
+_PATIENT = Retries(tries=100, longest_s=5)
+"""A server that restarts in the middle of a long run is waited for, two minutes from its last
+answer on."""
+
 _COLUMNS = (TextColumn("refining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 _err = Console(stderr=True)
@@ -46,8 +50,7 @@ def refine_file(
     except BulkError as error:
         fail(str(error), code=WRONG_USAGE)
     tally, began = Tally(), time.monotonic()
-    # A server that restarts in the middle of a long run is waited for.
-    with client_of(url, api_key, settings, retries=Retries()) as client:
+    with client_of(url, api_key, settings, retries=_PATIENT) as client:
         try:
             with failures_told(client.base_url, goes_on="The same command goes on from here."):
                 _refine(rows, client, answers, shared, tally)
