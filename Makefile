@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy run test test-deploy check format bench clean constraints
+.PHONY: help setup setup-train setup-deploy run test test-deploy check format bench clean constraints openapi
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format:  ## Format the code and fix what the linter can.
 bench:  ## Real recorded answers through the server and sandbox: make bench FILE=recordings.jsonl.gz
 	@$(PYTHON) deploy/environments/install.py server
 	@$(BIN)/python benchmarks/recorded_gsm8k.py $(FILE)
+
+openapi:  ## Write down the API as the server describes it now, for the TypeScript client.
+	@$(BIN)/cap openapi > clients/typescript/openapi.json
 
 constraints:  ## Write down the versions that are installed now.
 	@( echo '# Exact versions that `make setup` installs and the tests ran with. Made by `make constraints`.'; \

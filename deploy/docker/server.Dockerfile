@@ -11,6 +11,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY server server
 COPY sandbox sandbox
+COPY clients/python clients/python
 # pip itself, the libraries' tests and debug symbols stay out. What is imported is compiled here,
 # because the running container cannot write; the rest would only take space.
 RUN python3 -m venv /opt/cap \

@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cap_client import AsyncClient
 from cap_server.adapters.math_verify import MathVerify
-from cap_server.cli_options import ApiKey, Url, server_at
+from cap_server.cli_client import AT_ONCE, server_at
+from cap_server.cli_options import ApiKey, AsJson, StrategyTexts, Url, settings_of
 from cap_server.evaluation.journal import Journal
 from cap_server.evaluation.report import (
     Cost,
@@ -28,7 +29,6 @@ from cap_server.evaluation.report import (
 )
 from cap_server.evaluation.rows import EvaluationError, read_rows
 from cap_server.evaluation.run import Evaluation, evaluate
-from cap_server.settings import Settings
 from cap_server.strategy_text import strategy_of
 
 _out = Console()
@@ -39,9 +39,7 @@ def eval_(
     data: Annotated[
         Path, typer.Argument(help="Rows as JSON lines: question, answer, cot, source, choices.")
     ],
-    strategy: Annotated[
-        list[str] | None, typer.Option(help="As `cap refine` takes it; repeat it to compare.")
-    ] = None,
+    strategy: StrategyTexts = None,
     journal: Annotated[
         Path | None, typer.Option(help="Where outcomes are kept, to go on from; DATA.eval.jsonl.")
     ] = None,
@@ -53,11 +51,11 @@ def eval_(
     at_once: Annotated[int, typer.Option(help="Requests at once.", min=1, max=256)] = 8,
     url: Url = None,
     api_key: ApiKey = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare strategies on labelled problems, through a running server."""
     labels = strategy or ["single", "majority", "adaptive"]
-    at = server_at(url, Settings())
+    at = server_at(url, settings_of())
     try:
         if plot_file is not None:
             check_plot(plot_file)
@@ -91,10 +89,9 @@ def _measured(evaluation: Evaluation, file: Path, url: str, api_key: str | None)
 
 
 async def _run(evaluation: Evaluation, journal: Journal, *, url: str, api_key: str | None) -> None:
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with (
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as client,
+        AsyncClient(url, api_key, retries=AT_ONCE) as client,
         MathVerify() as equality,
     ):
         with Progress(*columns, console=_err) as progress:

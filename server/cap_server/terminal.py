@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +12,8 @@ from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
+
+from cap_client import Candidate, Refinement
 
 _MARKS = {
     "confirmed": "[bold green]✔ confirmed[/]",
@@ -58,46 +59,66 @@ def waiting(console: Console, text: str) -> AbstractContextManager[object]:
     return console.status(text) if console.is_terminal else nullcontext()
 
 
-def show_refinement(console: Console, refinement: Mapping[str, Any]) -> None:
-    """Print a refinement as `POST /v1/refine` returned it."""
-    decision = refinement["decision"]
+def plain(text: str) -> str:
+    """`text` as a terminal may show it: what models write could steer it, or forge its lines."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+
+
+def safe(text: str) -> str:
+    """`text` as it stands within markup, plain."""
+    return escape(plain(text))
+
+
+def verdict(refinement: Refinement) -> str:
+    """What became of an answer, in one line of markup."""
+    change = safe(str(refinement.answer))
+    if refinement.decision == "corrected":
+        change = f"{safe(str(refinement.original_answer))} → {change}"
+    told = f"{_MARKS[refinement.decision]} {change}  confidence {refinement.confidence:.2f}"
+    return f"{told}  [dim]{_spent(refinement)}[/]"
+
+
+def show_refinement(console: Console, refinement: Refinement) -> None:
+    decision = refinement.decision
     console.print(f"{_MARKS[decision]}  [dim]{_MEANINGS[decision]}[/]")
     console.print()
-    console.print(
-        f"  answer      [bold]{escape(str(refinement['answer']))}[/]{_instead(refinement)}"
-    )
-    console.print(f"  confidence  {refinement['confidence']:.2f}")
-    if refinement["stopped_by"]:
-        console.print(f"  [yellow]stopped by  the limit on {refinement['stopped_by']}[/]")
+    console.print(f"  answer      [bold]{safe(str(refinement.answer))}[/]{_instead(refinement)}")
+    console.print(f"  confidence  {refinement.confidence:.2f}")
+    if refinement.stopped_by:
+        console.print(f"  [yellow]stopped by  the limit on {refinement.stopped_by}[/]")
+    for warning in refinement.warnings:
+        console.print(f"  [yellow]warning     {safe(warning)}[/]")
     console.print()
-    if refinement["program"]:
-        console.print(Panel(Syntax(refinement["program"], "python"), title="program", expand=False))
-    if refinement["candidates"]:
-        console.print(_candidates(refinement["candidates"]))
+    if refinement.program:
+        console.print(
+            Panel(Syntax(plain(refinement.program), "python"), title="program", expand=False)
+        )
+    if refinement.candidates:
+        console.print(_candidates(refinement.candidates))
     console.print(f"[dim]{_spent(refinement)}[/]")
 
 
-def _instead(refinement: Mapping[str, Any]) -> str:
-    if refinement["decision"] != "corrected":
+def _instead(refinement: Refinement) -> str:
+    if refinement.decision != "corrected":
         return ""
-    return f"   [dim]instead of {escape(str(refinement['original_answer']))}[/]"
+    return f"   [dim]instead of {safe(str(refinement.original_answer))}[/]"
 
 
-def _candidates(candidates: list[Mapping[str, Any]]) -> Table:
+def _candidates(candidates: Sequence[Candidate]) -> Table:
     table = Table("", "kind", "answer", "ended", "text", box=None, header_style="dim")
     for each in candidates:
-        ended = each["execution"]["status"] if each["execution"] else "–"
-        line = " ↵ ".join(each["text"].splitlines())
-        row = (str(each["index"]), each["kind"], str(each["answer"] or "–"), ended, line[:60])
-        table.add_row(*map(escape, row))
+        ended = each.execution.status if each.execution else "–"
+        line = " ↵ ".join(each.text.splitlines())
+        row = (str(each.index), each.kind, each.answer or "–", ended, line[:60])
+        table.add_row(*map(safe, row))
     return table
 
 
-def _spent(refinement: Mapping[str, Any]) -> str:
-    usage = refinement["usage"]
-    failed = f", {usage['failed']} draws failed" if usage["failed"] else ""
+def _spent(refinement: Refinement) -> str:
+    usage = refinement.usage
+    failed = f", {usage.failed} draws failed" if usage.failed else ""
     return (
-        f"{refinement['strategy']['name']}: {usage['programs']} programs drawn, "
-        f"{usage['executions']} run{failed}, {usage['completion_tokens']} tokens, "
-        f"{usage['wall_s']:.2f} s"
+        f"{safe(refinement.strategy.name)}: {usage.programs} programs drawn, "
+        f"{usage.executions} run{failed}, {usage.completion_tokens} tokens, "
+        f"{usage.wall_s:.2f} s"
     )

@@ -12,6 +12,8 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
@@ -20,7 +22,7 @@ from fastapi import FastAPI
 
 from cap_server.app import create_app
 from cap_server.settings import Settings
-from cap_server.stores import Stores
+from cap_server.stores import Stores, open_stores
 from cap_server.testing import FakeSandbox, ScriptedModel
 from cap_server.tools import Tools
 from tests.server.benches import tools
@@ -58,6 +60,17 @@ def listening_on(
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def listening_with_batches(given: Tools, settings: Settings | None = None) -> Iterator[str]:
+    """The same of a server that keeps batches, in a folder of its own."""
+    with (
+        TemporaryDirectory() as folder,
+        open_stores(Settings(state_dir=Path(folder))) as stores,
+        listening_on(given, settings, stores=stores) as url,
+    ):
+        yield url
 
 
 @asynccontextmanager

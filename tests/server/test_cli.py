@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from cap_server.cli import cli
 from cap_server.domain import Execution
+from cap_server.strategies import STRATEGIES
 from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.server.benches import tools
 from tests.server.conftest import listening_on
@@ -112,6 +113,54 @@ def test_wrong_usage_and_an_absent_server_have_their_own_exit_codes() -> None:
     missing = cap("--cot", "/nowhere/cot.txt")
     assert (missing.exit_code, "/nowhere/cot.txt" in missing.output) == (2, True)
     assert cap("--strategy", "majority:programs").exit_code == 2
+
+
+def test_strategies_are_listed_and_told_with_their_parameters() -> None:
+    with listening(18) as (url, _):
+
+        def strategies(*arguments: str) -> Result:
+            command = ["strategies", *arguments, "--url", url]
+            return CliRunner().invoke(cli, command, env={"COLUMNS": "200"})
+
+        listed, one = strategies(), strategies("majority")
+        listed_json, one_json = strategies("--json"), strategies("majority", "--json")
+        missing = strategies("wisdom")
+    assert all(name in listed.stdout for name in STRATEGIES)
+    assert "adaptive (default)" in listed.stdout
+    for shown in ("overrule", "0 to 1", "arXiv 2203.11171", "How many programs to draw"):
+        assert shown in one.stdout
+    assert json.loads(listed_json.stdout)["default"] == "adaptive"
+    assert json.loads(one_json.stdout)["parameters"]["programs"]["maximum"] == 64
+    assert (missing.exit_code, "there are adaptive" in missing.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("cap re", {"refine"}),
+        ("cap refine --strategy ma", {"majority"}),
+        ("cap strategies b", {"best_of_n", "bonbon"}),
+        ("cap refine --inp", {"--input"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_strategies(line: str, offered: set[str]) -> None:
+    environment = {
+        "_CAP_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    shown = CliRunner().invoke(cli, [], env=environment, prog_name="cap")
+    assert set(shown.stdout.split()) == offered
+
+
+def test_a_program_that_would_steer_the_terminal_is_shown_plain() -> None:
+    program = "answer=18  # \x1b]0;title\x07\x1b[2J"
+    model = ScriptedModel([program])
+    with listening_on(tools(model, FakeSandbox({program: 18}))) as url:
+        result = cap("--strategy", "single", "--candidates", "--url", url)
+    assert "answer=18" in result.output
+    assert "\x1b]0" not in result.output
+    assert "\x1b[2J" not in result.output
 
 
 def test_a_server_that_is_not_ours_is_told_apart() -> None:

@@ -23,7 +23,12 @@ def _with_name(value: object) -> object:
     return value
 
 
-StrategyIn = Annotated[StrategyParameters, BeforeValidator(_with_name)]
+_Name = Annotated[str, Field(json_schema_extra={"enum": list(STRATEGIES)})]
+
+StrategyIn = Annotated[
+    StrategyParameters,
+    BeforeValidator(_with_name, json_schema_input_type=_Name | StrategyParameters),
+]
 
 
 def default_strategy() -> StrategyParameters:

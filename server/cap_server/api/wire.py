@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cap_sandbox import ValueType
 from cap_server.domain import Execution, Limits, Status, Value
@@ -39,18 +32,20 @@ class LimitsIn(Request):
         return Limits(wall_s=self.wall_s, memory_bytes=self.memory_bytes)
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
 class ValueOut(BaseModel):
     """A program's answer, typed and exact. Fields that its type does not have are left out."""
 
     type: ValueType
     text: str = Field(description="The value as Python or sympy writes it.")
-    latex: str | None = Field(None, description="Of an `expression`.")
-    items: list[ValueOut] | None = Field(None, description="Of a `list`.")
-    entries: list[tuple[ValueOut, ValueOut]] | None = Field(None, description="Of a `dict`.")
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if value is not None}
+    latex: str | None = Field(None, exclude_if=_absent, description="Of an `expression`.")
+    items: list[ValueOut] | None = Field(None, exclude_if=_absent, description="Of a `list`.")
+    entries: list[tuple[ValueOut, ValueOut]] | None = Field(
+        None, exclude_if=_absent, description="Of a `dict`."
+    )
 
     @classmethod
     def of(cls, value: Value) -> ValueOut:

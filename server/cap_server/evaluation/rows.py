@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,7 +23,7 @@ class Row(BaseModel):
     source: str | None = None
     choices: list[str] | None = None
 
-    def request(self) -> dict[str, object]:
+    def request(self) -> dict[str, Any]:
         """The fields of `POST /v1/refine` that it fills."""
         return self.model_dump(exclude={"answer"}, exclude_none=True)
 

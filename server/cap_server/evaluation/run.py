@@ -7,15 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
+from cap_client import AsyncClient, ServerError, StatusError
+from cap_client import CapError as ClientError
 from cap_server.domain import Answer
 from cap_server.evaluation.journal import Journal, Outcome, key_of
 from cap_server.evaluation.rows import EvaluationError, Row
 from cap_server.ports import Equality
-
-_TRIES = 4
-_LONGEST_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Evaluation:
 async def evaluate(
     evaluation: Evaluation,
     *,
-    client: httpx.AsyncClient,
+    client: AsyncClient,
     equality: Equality,
     journal: Journal,
     advance: Callable[[], None],
@@ -51,7 +48,7 @@ async def evaluate(
 
     Args:
         evaluation: what is measured.
-        client: its base URL is the server.
+        client: of the server; it asks an overloaded one again.
         equality: says whether an answer is right.
         journal: where outcomes go as they come.
         advance: called once for each row and strategy, those that were known among them.
@@ -81,43 +78,37 @@ async def _outcome(
     strategy: dict[str, Any],
     key: str,
     evaluation: Evaluation,
-    client: httpx.AsyncClient,
+    client: AsyncClient,
     equality: Equality,
 ) -> Outcome:
-    sampling = {} if evaluation.seed is None else {"sampling": {"seed": evaluation.seed}}
-    response = await _post(client, {**row.request(), "strategy": strategy, **sampling})
-    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return Outcome(key, None, failure=f"{response.status_code}: {_message(response)}")
-    if response.status_code != httpx.codes.OK:
-        raise EvaluationError(f"{response.status_code}: {_message(response)}")
-    refinement = response.json()
-    original = refinement["original_answer"]
+    asked = {**row.request(), "strategy": strategy}
+    if evaluation.seed is not None:
+        asked["sampling"] = {"seed": evaluation.seed}
+    try:
+        refinement = await client.refine(**asked)
+    except ServerError as error:
+        return Outcome(key, None, failure=str(error))
+    except ClientError as error:
+        raise EvaluationError(_told(error, client)) from error
+    original = refinement.original_answer
     return Outcome(
         key,
-        refinement["decision"],
-        right=await _right(refinement["answer"], row, equality),
+        refinement.decision,
+        right=await _right(refinement.answer, row, equality),
         prior_right=None if original is None else await _right(original, row, equality),
-        confidence=refinement["confidence"],
-        programs=refinement["usage"]["programs"],
-        tokens=refinement["usage"]["completion_tokens"],
+        confidence=refinement.confidence,
+        programs=refinement.usage.programs,
+        tokens=refinement.usage.completion_tokens,
     )
 
 
-async def _post(client: httpx.AsyncClient, body: dict[str, object]) -> httpx.Response:
-    """The answer; an overloaded server is asked again when it says so."""
-    for attempt in range(1, _TRIES + 1):
-        try:
-            response = await client.post("/v1/refine", json=body)
-        except httpx.HTTPError as error:
-            raise EvaluationError(
-                f"The server at {client.base_url} cannot be reached ({error}). "
-                "Is `cap up` running? The same command goes on from here."
-            ) from error
-        wait = response.headers.get("Retry-After", "")
-        if response.status_code not in (429, 503) or not wait.isdigit() or attempt == _TRIES:
-            return response
-        await asyncio.sleep(min(_LONGEST_WAIT_S, float(wait)))
-    raise AssertionError("unreachable")
+def _told(error: ClientError, client: AsyncClient) -> str:
+    if isinstance(error, StatusError):
+        return str(error)
+    return (
+        f"The server at {client.base_url} cannot be reached ({error}). "
+        "Is `cap up` running? The same command goes on from here."
+    )
 
 
 async def _right(answer: str | None, row: Row, equality: Equality) -> bool:
@@ -127,10 +118,3 @@ async def _right(answer: str | None, row: Row, equality: Equality) -> bool:
     if row.choices:
         truth = await equality.option(truth, row.choices) or truth
     return await equality.same(Answer(answer), truth)
-
-
-def _message(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return "it does not answer as a CaP server"

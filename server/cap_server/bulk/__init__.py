@@ -1,0 +1,1 @@
+"""`cap refine --input`: a file of problems through a running server, batch by batch."""
