@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +10,14 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from tests.ports import listening_socket
+
 
 @contextmanager
 def live(app: FastAPI) -> Iterator[str]:
     """The URL at which `app` listens until the context ends."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening_socket() as listener:
         serve = server.serve(sockets=[listener])
         thread = threading.Thread(target=lambda: asyncio.run(serve))
         thread.start()

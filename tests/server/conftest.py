@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
@@ -25,6 +24,7 @@ from cap_server.settings import Settings
 from cap_server.stores import Stores, open_stores
 from cap_server.testing import FakeSandbox, ScriptedModel
 from cap_server.tools import Tools
+from tests.ports import listening_socket
 from tests.server.benches import tools
 
 Opened = AbstractAsyncContextManager[httpx.AsyncClient]
@@ -51,7 +51,7 @@ def listening_on(
     """The URL of a server that really listens, in a thread of its own."""
     app = create_app(settings or Settings(), tools=nullcontext(given), stores=stores)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening_socket() as listener:
         serve = server.serve(sockets=[listener])
         thread = threading.Thread(target=lambda: asyncio.run(serve))
         thread.start()
@@ -77,7 +77,7 @@ def listening_with_batches(given: Tools, settings: Settings | None = None) -> It
 async def listening(app: FastAPI) -> AsyncIterator[str]:
     """The URL at which `app` really listens, in this loop."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening_socket() as listener:
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
