@@ -118,9 +118,9 @@ def test_what_runs_when_it_is_told_to_end_comes_to_its_end(compose: Running) -> 
         compose.podman("kill", "--signal=TERM", compose.container("server"))
         said += "".join(pieces)
     assert said.endswith("data: [DONE]\n\n")
+    assert compose.podman("wait", compose.container("server")) == "0"
     with pytest.raises(httpx.HTTPError):
         compose.client.get("/health")
-    assert compose.podman("wait", compose.container("server")) == "0"
 
 
 def _ready(client: httpx.Client) -> bool:
