@@ -17,7 +17,7 @@ RUN python3 -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.tom
  && cp -r sandbox/cap_sandbox /opt/cap/lib/python3.*/site-packages/ \
  && find /opt/cap -type d \( -name tests -o -name test -o -name _tests \) -prune -exec rm -rf {} + \
  && find /opt/cap/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.h' -o -name '*.a' \) -delete \
- && /opt/cap/bin/python -P -c "import cap_sandbox.service, cap_sandbox.zygote; from cap_sandbox.preload import everything; everything()"
+ && /opt/cap/bin/python -P -c "import cap_sandbox.service, cap_sandbox.zygote; from cap_sandbox.preload import warm_runner; warm_runner('light', policy=True); warm_runner('heavy', policy=True)"
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="CaP sandbox" \

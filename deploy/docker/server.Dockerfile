@@ -21,7 +21,7 @@ RUN python3 -m venv /opt/cap \
  && find /opt/cap/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.h' -o -name '*.a' \) -delete \
  && find /opt/cap/lib \( -path '*/uvloop/*.so' -o -path '*/sqlalchemy/*.so' \) -exec strip --strip-unneeded {} + \
  && /opt/cap/bin/cap --help > /dev/null \
- && /opt/cap/bin/python -c "import cap_sandbox.zygote, cap_server.app, cap_server.observing.otel, psycopg, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl; from cap_sandbox.preload import everything; everything()"
+ && /opt/cap/bin/python -c "import cap_sandbox.zygote, cap_server.app, cap_server.observing.otel, psycopg, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl; from cap_sandbox.preload import warm_runner; warm_runner('light', policy=True); warm_runner('heavy', policy=True)"
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="CaP server" \

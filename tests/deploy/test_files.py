@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def test_dockerfiles_start_from_debian_and_run_as_nobody(name: str) -> None:
     assert "ARG BASE=docker.io/library/debian:bookworm-slim\n" in text
     assert "\nUSER 65532:65532\n" in text
     assert "\nHEALTHCHECK " in text
+
+
+@pytest.mark.parametrize("name", ["server", "sandbox"])
+def test_what_images_compile_ahead_can_be_imported(name: str) -> None:
+    text = (DEPLOY / "docker" / f"{name}.Dockerfile").read_text("utf-8")
+    code = re.findall(r'/opt/cap/bin/python (?:-P )?-c "(.*)"', text)
+    assert len(code) == 1
+    run([sys.executable, "-c", *code])
 
 
 @pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.gpu.yaml"]])
@@ -67,6 +77,6 @@ def test_images_take_nothing_from_the_repository_that_is_not_named() -> None:
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert "*" in ignored
     assert {line for line in ignored if line.startswith("!")} == {
-        "!constraints.txt", "!LICENSE", "!models/cap-small", "!pyproject.toml", "!README.md",
-        "!sandbox", "!server",
+        "!clients/python", "!constraints.txt", "!LICENSE", "!models/cap-small",
+        "!pyproject.toml", "!README.md", "!sandbox", "!server",
     }  # fmt: skip
