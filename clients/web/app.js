@@ -4,7 +4,7 @@ import { Failure, refine, strategies } from "./api.js";
 import { Candidates } from "./candidates.js";
 import { asCurl, asPython } from "./copy.js";
 import { decisionView, spoken } from "./decision.js";
-import { byId, element } from "./dom.js";
+import { byId, element, prose } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { parameterFields } from "./parameters.js";
 import { Picture } from "./picture.js";
@@ -17,8 +17,10 @@ let running = null; // aborts the request under way
 
 const base = new URL(".", location.href).href.replace(/\/$/, "");
 
-function say(text) {
+// For eyes and ears; for ears alone where the page shows the same in full.
+function say(text, { shown = false } = {}) {
   byId("status").textContent = text;
+  byId("status").classList.toggle("heard", shown);
 }
 
 async function load() {
@@ -41,7 +43,7 @@ async function load() {
 
 function showStrategy() {
   const strategy = known.get(byId("strategy").value);
-  byId("strategy-hint").textContent = `${strategy.summary} ${strategy.when}`;
+  byId("strategy-hint").replaceChildren(...prose(`${strategy.summary} ${strategy.when}`));
   chosen = parameterFields(strategy, byId("parameters"));
 }
 
@@ -76,6 +78,7 @@ async function run() {
   running = new AbortController();
   setRunning(true);
   say("Refining…");
+  if (byId("result").getBoundingClientRect().top > innerHeight / 2) byId("result").scrollIntoView();
   try {
     for await (const [name, told] of refine(asked, { key: keyOf(), signal: running.signal })) show(name, told);
   } catch (error) {
@@ -96,7 +99,7 @@ function show(name, told) {
   else if (name === "decision") {
     byId("decision").replaceChildren(decisionView(told));
     candidates.choose(told.program);
-    say(spoken(told));
+    say(spoken(told), { shown: true });
   }
 }
 

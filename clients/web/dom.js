@@ -27,4 +27,9 @@ export function short(text, most = 40) {
   return line.length <= most && text.length <= 4 * most ? line.join("") : `${line.slice(0, most - 1).join("")}…`;
 }
 
+// Prose with `names` in it.
+export function prose(text) {
+  return text.split("`").map((piece, at) => (at % 2 ? element("code", {}, piece) : piece));
+}
+
 export const plural = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -1,6 +1,6 @@
 // A strategy's parameters as fields of a form, from their JSON Schema.
 
-import { element } from "./dom.js";
+import { element, prose } from "./dom.js";
 
 // Draws the fields of `strategy` into `place`; returns what reads them: only what differs from the
 // defaults, so that a request says no more than its sender chose.
@@ -21,7 +21,8 @@ function field(name, schema) {
   const id = `parameter-${name}`, hint = `${id}-hint`;
   const [control, read] = controlOf(kind, { id, nullable, usual: schema.default, hint });
   const label = element("label", { for: id }, name.replaceAll("_", " "));
-  const about = element("p", { class: "hint", id: hint }, [schema.description, range(kind)].filter(Boolean).join(" "));
+  const told = [schema.description, range(kind)].filter(Boolean).join(" ");
+  const about = element("p", { class: "hint", id: hint }, ...prose(told));
   const parts = kind.type === "boolean" ? [element("div", { class: "check" }, control, label)] : [label, control];
   return { name, schema, read, row: element("div", { class: "field" }, ...parts, about) };
 }

@@ -61,7 +61,8 @@ export class Picture {
     const rows = weights.slice(0, MOST_BARS).map(({ answer, weight }) => {
       const share = `${100 * Math.min(1, Math.max(0, weight / most))}%`;
       const bar = svg("svg", { "aria-hidden": "true" }, svg("rect", { class: this.#line(answer), width: share, height: "100%", rx: 3 }));
-      const label = element("span", { class: "answer", title: named(answer).slice(0, 400) }, short(named(answer), 24));
+      const sample = svg("svg", { class: "sample", "aria-hidden": "true" }, svg("line", { class: this.#line(answer), x1: 1, x2: 27, y1: 5, y2: 5 }));
+      const label = element("span", { class: "answer", title: named(answer).slice(0, 400) }, ...(this.#kind === "score" ? [] : [sample]), short(named(answer), 24));
       return element("li", {}, label, bar, element("span", { class: "value" }, this.#said(weight)));
     });
     const more = weights.length - MOST_BARS;
