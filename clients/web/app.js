@@ -104,7 +104,7 @@ function show(name, told) {
 }
 
 function fail(error) {
-  if (!(error instanceof Failure)) console.error(error);
+  if (!(error instanceof Failure)) reportError(error);
   const facts = error instanceof Failure
     ? [error.status && `status ${error.status}`, error.code, error.requestId, error.retryAfter && `try again in ${error.retryAfter} s`]
     : ["a fault of this page"];

@@ -140,7 +140,7 @@ HOSTILE = (
 def test_markup_in_anything_that_is_shown_is_only_text(browser: Browser) -> None:
     program = f"# {HOSTILE}\nanswer = '{HOSTILE}'"
     failing = f'x = """{HOSTILE}'
-    execution = Execution("ok", Value("str", HOSTILE), stdout=HOSTILE)
+    execution = Execution("ok", Value("text", HOSTILE), stdout=HOSTILE)
     executions = {program: execution, failing: Execution("error", stderr=HOSTILE)}
     model = ScriptedModel([program, program, program, program, failing], name=HOSTILE)
     with playing(browser, model, executions) as page:
@@ -163,13 +163,10 @@ def test_markup_in_anything_that_is_shown_is_only_text(browser: Browser) -> None
 
 
 def test_the_page_could_not_read_text_as_markup_if_it_tried(browser: Browser) -> None:
-    with (
-        playing(browser, *loaves()) as page,
-        pytest.raises(AssertionError, match="TrustedHTML"),
-    ):
+    with playing(browser, *loaves(), tried=("TrustedHTML",)) as page:
         with pytest.raises(Error, match="TrustedHTML"):
             page.evaluate("document.getElementById('status').innerHTML = '<b>no</b>'")
-        raise AssertionError("TrustedHTML")
+        assert page.locator("#status b").count() == 0
 
 
 def test_every_strategys_parameters_become_fields(browser: Browser) -> None:
