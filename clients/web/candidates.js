@@ -23,7 +23,7 @@ export class Candidates {
     const head = element("p", { class: "head" }, element("span", {}, `${KINDS[kind]} ${index + 1}`), outcome);
     const shown = kind === "program" ? highlighted(text) : element("code", {}, text);
     const card = element("li", {}, head, text ? scrolling(shown, `${KINDS[kind]} ${index + 1}`) : element("p", { class: "hint" }, "The model wrote none."));
-    this.#cards.set(`${kind} ${index}`, { card, outcome, text, kind });
+    this.#cards.set(`${kind} ${index}`, { card, outcome, text, kind, index });
     byId("candidates").append(card);
     byId("drawn").hidden = false;
     this.#count();
@@ -41,12 +41,10 @@ export class Candidates {
 
   // The program that backs the decision.
   choose(program) {
-    for (const { card, text, kind } of this.#cards.values()) {
-      if (kind !== "program" || text !== program) continue;
-      card.classList.add("chosen");
-      card.querySelector(".head").append(element("span", { class: "badge" }, "chosen"));
-      return;
-    }
+    const backing = [...this.#cards.values()].filter(({ kind, text }) => kind === "program" && text === program);
+    const [first] = backing.sort((one, other) => one.index - other.index);
+    first?.card.classList.add("chosen");
+    first?.card.querySelector(".head").append(element("span", { class: "badge" }, "chosen"));
   }
 
   #count() {

@@ -8,19 +8,18 @@ export const EXAMPLES = [
     cot: "25 * 6 = 160 loaves. 160 - 110 = 50. The answer is 50.",
   },
   {
-    title: "Eggs: a difference gone wrong",
-    question:
-      "A farmer has 120 eggs. He sells 45 in the morning and 38 in the afternoon. How many eggs does he have left?",
-    cot: "45 + 38 = 83. 120 - 83 = 47. The answer is 47.",
+    title: "Rope: minus for divided by",
+    question: "A rope is 84 meters long. It is cut into 6 equal pieces. How long is each piece?",
+    cot: "84 - 6 = 78 meters. The answer is 78.",
   },
   {
-    title: "Shirts: minus for plus",
-    question: "Jack buys 3 shirts for 14 dollars each and a hat for 9 dollars. How much does he pay?",
-    cot: "3 * 14 = 42. 42 - 9 = 33 dollars. The answer is 33.",
+    title: "Pencils: a carry forgotten",
+    question: "A class has 28 students. Each student gets 3 pencils. How many pencils are needed?",
+    cot: "28 * 3 = 74 pencils. The answer is 74.",
   },
   {
-    title: "Jars: right already",
-    question: "A shelf holds 9 rows of 7 jars. Mia takes 18 jars away. How many jars are on the shelf now?",
-    cot: "9 * 7 = 63 jars. 63 - 18 = 45. The answer is 45.",
+    title: "Marbles: right already",
+    question: "Ben has 34 marbles. He wins 17 more and then loses 9. How many marbles does he have?",
+    cot: "34 + 17 = 51. 51 - 9 = 42. The answer is 42.",
   },
 ];

@@ -80,7 +80,9 @@ def opened(
         page.wait_for_selector("#strategy option, #key-section:not([hidden])", state="attached")
         yield page
         assert (faults, against) == ([], [])
-        assert {each for each in asked if not each.startswith((f"{url}/", "data:"))} == set()
+        assert {
+            each for each in asked if not each.startswith((f"{url.rstrip('/')}/", "data:"))
+        } == set()
     finally:
         context.close()
 

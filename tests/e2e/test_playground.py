@@ -11,18 +11,23 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cap_server.app import create_app
 from cap_server.domain import Execution, Prompt, Sample, Sampling, Value
 from cap_server.errors import CapError, ModelUnavailableError, SandboxUnavailableError
 from cap_server.example import EXAMPLE
 from cap_server.settings import Settings
 from cap_server.strategies import STRATEGIES
-from cap_server.testing import ScriptedModel
-from tests.e2e.browsers import chromium, loaves, needs_chromium, playing
+from cap_server.testing import FakeSandbox, ScriptedModel
+from tests.e2e.browsers import chromium, loaves, needs_chromium, opened, playing
+from tests.e2e.live import live
+from tests.server.benches import tools
 
 pytestmark = [pytest.mark.timeout(180), needs_chromium]
 
@@ -60,7 +65,7 @@ def asked(page: Page) -> dict[str, Any]:
     """What the page sends when told to refine."""
     with page.expect_request("**/v1/refine") as sent:
         refine(page)
-    body: dict[str, Any] = sent.value.post_data_json
+    body: dict[str, Any] = json.loads(sent.value.post_data or "")
     return body
 
 
@@ -91,6 +96,32 @@ def test_an_example_is_corrected_and_shown_whole(browser: Browser) -> None:
         picture = page.get_by_role("img", name="Votes after 8 programs. 40: 7, 30: 1.")
         expect(picture.locator("polyline")).to_have_count(2)
         expect(page.locator("#bars li")).to_have_text(["407", "301"])
+
+
+class Under:
+    """ASGI middleware: a proxy that serves the app under a path and takes the path off."""
+
+    def __init__(self, app: ASGIApp, *, path: str) -> None:
+        self._app = app
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            within = str(scope["path"]).removeprefix(self._path)
+            found = within != scope["path"]
+            scope = {**scope, "path": within if found else "/elsewhere"}
+        await self._app(scope, receive, send)
+
+
+def test_it_works_under_a_path_of_a_proxy(browser: Browser) -> None:
+    model, executions = loaves()
+    app = create_app(Settings(), tools=nullcontext(tools(model, FakeSandbox(executions))))
+    app.add_middleware(Under, path="/cap")
+    with live(app) as url, opened(browser, f"{url}/cap/") as page:
+        refine(page)
+        expect(page.locator("#answer")).to_have_text("40")
+        page.get_by_role("button", name="Copy as curl").click()
+        expect(page.locator("#copied-text")).to_have_value(re.compile(f"^curl -s {url}/cap/v1/"))
 
 
 def test_probabilities_are_drawn_as_they_grow(browser: Browser) -> None:

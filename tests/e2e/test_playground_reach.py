@@ -37,7 +37,7 @@ def focused(page: Page) -> str:
 
 def test_a_refinement_by_keyboard_alone(browser: Browser) -> None:
     with playing(browser, *loaves()) as page:
-        stops = []
+        stops: list[str] = []
         while not stops or stops[-1] != "run":
             page.keyboard.press("Tab")
             stops.append(focused(page))

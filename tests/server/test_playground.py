@@ -130,7 +130,7 @@ def test_what_the_files_refer_to_is_there_and_nothing_lies_about() -> None:
 
 def test_the_first_example_is_the_readmes() -> None:
     assert f'"{EXAMPLE.question}"' in TEXTS["examples.js"]
-    assert TEXTS["examples.js"].index(EXAMPLE.cot) < TEXTS["examples.js"].index("title", 300)
+    assert re.findall(r'cot: "(.*)"', TEXTS["examples.js"])[0] == EXAMPLE.cot
 
 
 _SERVE = """
