@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -110,3 +111,15 @@ def loaves() -> tuple[ScriptedModel, dict[str, Execution | int]]:
     script = [right, right, right, wrong, right, right, right, right]
     value = Value("int", "40")
     return ScriptedModel(script), {right: Execution("ok", value, wall_s=0.012), wrong: 30}
+
+
+def refine(page: Page) -> None:
+    page.get_by_role("button", name="Refine").click()
+
+
+def asked(page: Page) -> dict[str, Any]:
+    """What the page sends when told to refine."""
+    with page.expect_request("**/v1/refine") as sent:
+        refine(page)
+    body: dict[str, Any] = json.loads(sent.value.post_data or "")
+    return body
