@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -107,6 +108,14 @@ def test_the_request_is_copied_as_curl_and_as_python(browser: Browser) -> None:
             assert json.loads(ran.stdout)["answer"] == "40"
         page.get_by_role("button", name="Copy as Python").click()
         expect(copied).to_have_value(re.compile("^from cap_client import Client"))
+        ran = subprocess.run(
+            [sys.executable, "-"],
+            input=copied.input_value().encode(),
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        assert ran.stdout.decode().splitlines()[0] == "corrected 40"
         call = next(
             each
             for each in ast.walk(ast.parse(copied.input_value()))
