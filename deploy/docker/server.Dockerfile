@@ -12,6 +12,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY server server
 COPY sandbox sandbox
 COPY clients/python clients/python
+COPY clients/web clients/web
 # pip itself, the libraries' tests and debug symbols stay out. What is imported is compiled here,
 # because the running container cannot write; the rest would only take space.
 RUN python3 -m venv /opt/cap \

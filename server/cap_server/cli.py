@@ -158,7 +158,8 @@ def _started(settings: Settings, waiting: terminal.Waiting, access: Access) -> N
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
     _err.print(
-        f"[bold green]CaP server is ready[/] at {url}  (API documentation: {url}/docs)",
+        f"[bold green]CaP server is ready[/] at {url}  (open it in a browser to play; "
+        f"API documentation: {url}/docs)",
         soft_wrap=True,
     )
     _err.print(_MEANING_OF[access])

@@ -7,6 +7,7 @@ from cap_server.api import (
     metrics,
     models,
     operations,
+    playground,
     refine,
     responses,
     sources,
@@ -24,4 +25,5 @@ routers = (
     sources.router,
     operations.router,
     metrics.router,
+    playground.router,
 )

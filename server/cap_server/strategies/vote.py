@@ -31,11 +31,11 @@ async def vote(drawing: Drawing, problem: Problem, *, bench: Workbench, overrule
     counted: int | None = None
     async for candidate in drawing:
         await groups.add(candidate)
+        bench.note(groups.step())
         if _settled(groups, of=drawing.size, overrule=overrule):
             counted = len(groups.numbers)
             break
     drawn = bench.usage.programs
-    bench.note(groups.step())
     if counted is not None and counted < drawn:
         left = f"{drawn - counted} draws could no longer change the choice"
         bench.note(Step("cancelled", counted, detail=left))
