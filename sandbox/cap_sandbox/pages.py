@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from cap_sandbox.forking import fork
+from cap_sandbox.jail import die_with_parent
 
 PAGE = resource.getpagesize()
 _HUGE_PAGE = 2 * 1024**2
@@ -48,7 +49,10 @@ def _trial(trial: Callable[[], object], ranges: Sequence[Run]) -> array[int]:
     source, sink = os.pipe()
     pid = fork()
     if pid == 0:
+        # A parent that is killed takes this with it: by the signal, or by a pipe without a reader.
+        os.close(source)
         with suppress(BaseException):
+            die_with_parent()
             trial()
             _send(sink, _exclusive(ranges))
         os._exit(0)
