@@ -37,7 +37,9 @@ async def vote(drawing: Drawing, problem: Problem, *, bench: Workbench, overrule
             break
     drawn = bench.usage.programs
     if counted is not None and counted < drawn:
-        left = f"{drawn - counted} draws could no longer change the choice"
+        left = (
+            f"{drawn - counted} draw{'s' * (drawn - counted > 1)} could no longer change the choice"
+        )
         bench.note(Step("cancelled", counted, detail=left))
     sizes = {number: float(len(each)) for number, each in groups.ranked()}
     return choose(groups, problem, sizes, drawn=drawn, counted=counted or drawn, overrule=overrule)
