@@ -81,8 +81,11 @@ class Turns:
             raise
 
     def _leave(self, client: Hashable, waiter: _Waiter) -> None:
+        queue = self._queues.get(client, deque())
+        if waiter not in queue:
+            # Passed over already, by someone who gave back between the cancellation and this.
+            return
         self._waiting -= 1
-        queue = self._queues[client]
         queue.remove(waiter)
         if not queue:
             del self._queues[client]

@@ -127,3 +127,21 @@ async def test_a_full_queue_refuses_and_says_how_many_wait() -> None:
         await program.end()
     async with turns.turn("", memory_bytes=10):
         pass
+
+
+async def test_one_that_runs_and_one_that_waits_may_be_cancelled_at_once() -> None:
+    turns, order = Turns(workers=1, memory_bytes=9, max_waiting=1), list[str]()
+    running = Program(turns, "running", order=order)
+    await settle()
+    waiting = Program(turns, "waiting", order=order)
+    await settle()
+    for program in (running, waiting):
+        program.task.cancel()
+    for program in (running, waiting):
+        with pytest.raises(asyncio.CancelledError):
+            await program.task
+    assert (turns.running, turns.waiting) == (0, 0)
+    last = Program(turns, "last", order=order)
+    await settle()
+    assert order == ["running", "last"]
+    await last.end()
