@@ -97,8 +97,8 @@ OPTILLM = Contestant(
     "optillm 0.4.0",
     "optillm",
     lambda bin_, port, url: [str(bin_ / "optillm"), "--port", str(port), "--base-url", url],
-    _chat("writer", optillm_approach="none"),
-    _chat("writer", optillm_approach="self_consistency"),  # 5 samples: it takes no number
+    _chat("none-writer"),  # with `optillm_approach` in the body it fails
+    _chat("self_consistency-writer"),  # 5 samples: it takes no number
     lambda port, url: {"OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1"},
 )
 ITS_HUB = Contestant(
