@@ -19,6 +19,7 @@ from cap_server.adapters.chat import UpstreamChat
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.adapters.remote_sandbox import RemoteSandbox, sandbox_client
+from cap_server.adapters.replicas import Replicas
 from cap_server.adapters.upstream import Upstream, model_client
 from cap_server.adapters.vllm import VLLMModel
 from cap_server.admission import Admission, MeasuredSandbox
@@ -34,6 +35,7 @@ from cap_server.domain import CriticName
 from cap_server.keys import Keyring, Turnstile
 from cap_server.observing import (
     NO_TRACES,
+    CircuitFigures,
     Metrics,
     ObservedChat,
     ObservedCritic,
@@ -135,10 +137,12 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             model_client(
-                connections=settings.model_connections, read_timeout_s=settings.model_timeout_s
+                connections=settings.model_connections,
+                read_timeout_s=settings.model_timeout_s,
+                connect_timeout_s=settings.model_connect_timeout_s,
             )
         )
-        upstream, cot = _model(settings, client), _cot_model(settings, client)
+        upstream, cot, replicas = _models(settings, client)
         model = VLLMModel(upstream)
         chats = [UpstreamChat(each) for each in (upstream, cot) if each is not None]
         # A model that was trained to refine writes programs only: nothing to answer a client with.
@@ -153,6 +157,7 @@ async def open_tools(settings: Settings) -> AsyncIterator[Tools]:
             max_tokens=settings.max_tokens,
             chat_models={chat.name: chat for chat in chats},
             chat_writer=chats[-1] if talks else None,
+            replicas={role: each.figures for role, each in replicas.items()},
         )
 
 
@@ -160,6 +165,7 @@ def _observed(tools: Tools, settings: Settings, *, metrics: Metrics, traces: Tra
     """`tools` that count and trace what they do."""
     if isinstance(tools.sandbox, LocalSandbox):
         metrics.registry.register(PoolFigures(tools.sandbox.figures))
+    metrics.registry.register(CircuitFigures(tools.replicas))
     observe = partial(ObservedModel, metrics=metrics, traces=traces)
     critics = {
         name: ObservedCritic(critic, name=name, metrics=metrics, traces=traces)
@@ -194,18 +200,25 @@ async def _open_sandbox(settings: Settings) -> AsyncIterator[Sandbox]:
         yield LocalSandbox(pool)
 
 
-def _model(settings: Settings, client: httpx.AsyncClient) -> Upstream:
+def _models(
+    settings: Settings, client: httpx.AsyncClient
+) -> tuple[Upstream, Upstream | None, Mapping[str, Replicas]]:
+    """The CaP model, the one that writes CoTs, and the servers of each role.
+
+    Models on the same servers share what is known of those.
+    """
+    of_cap = Replicas(settings.model_url.split(","))
+    timeout_s, hedge = settings.model_total_timeout_s, settings.model_hedge
+    open_ = partial(Upstream, client, total_timeout_s=timeout_s, hedge=hedge)
     key = _secret(settings.model_api_key)
-    return Upstream(client, url=str(settings.model_url), name=settings.model, api_key=key)
-
-
-def _cot_model(settings: Settings, client: httpx.AsyncClient) -> Upstream | None:
+    cap = open_(url=of_cap, name=settings.model, api_key=key)
     if settings.cot_model is None:
-        return None
-    own = settings.cot_model_url is not None
-    key = _secret(settings.cot_model_api_key if own else settings.model_api_key)
-    url = str(settings.cot_model_url or settings.model_url)
-    return Upstream(client, url=url, name=settings.cot_model, api_key=key)
+        return cap, None, {"cap": of_cap}
+    if settings.cot_model_url is None:
+        return cap, open_(url=of_cap, name=settings.cot_model, api_key=key), {"cap": of_cap}
+    of_cot, own_key = Replicas(settings.cot_model_url.split(",")), settings.cot_model_api_key
+    cot = open_(url=of_cot, name=settings.cot_model, api_key=_secret(own_key))
+    return cap, cot, {"cap": of_cap, "cot": of_cot}
 
 
 def _critics(

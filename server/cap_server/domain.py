@@ -315,3 +315,21 @@ class Key:
     at_once: int | None = None
     created: float = 0.0
     revoked: float | None = None
+
+
+CircuitState = Literal["closed", "half_open", "open"]
+"""Whether requests pass to a server: all, one as a probe, none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFigures:
+    """One of the servers that offer a model.
+
+    Attributes:
+        number: its place among the URLs, from 0; a URL may hold a secret.
+        under_way: requests that it has now.
+    """
+
+    number: int
+    circuit: CircuitState
+    under_way: int

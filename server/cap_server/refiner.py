@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from cap_server import answers
+from cap_server.deadline import ending_at
 from cap_server.domain import (
     Answer,
     Budget,
@@ -64,7 +65,8 @@ async def refine(
         tell=tell,
     )
     problem = await _read(problem, bench)
-    choice = await strategy.refine(problem, bench)
+    with ending_at(deadline):
+        choice = await strategy.refine(problem, bench)
     if bench.failures and not any(each.kind == "program" for each in bench.candidates):
         raise bench.failures[0]
     if bench.stopped_by == "deadline" and choice.answer is None:

@@ -14,7 +14,6 @@ from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import AnyHttpUrl
 
 from cap_server.api.house import House
 from cap_server.app import create_app, open_tools
@@ -109,7 +108,7 @@ async def _guarded(settings: Settings, stores: Stores) -> Access:
 def _with_engine(settings: Settings, options: EngineOptions, *, url: str) -> Settings:
     """`settings` for the model that `options` serve, whatever the environment names instead."""
     model: dict[str, object] = {
-        "model_url": AnyHttpUrl(url),
+        "model_url": url,
         "model": options.served_name,
         "model_api_key": None,
     }

@@ -14,6 +14,7 @@ from pydantic import (
     AnyHttpUrl,
     Field,
     SecretStr,
+    TypeAdapter,
     field_validator,
     model_validator,
 )
@@ -31,6 +32,7 @@ from cap_server.keys import given_key
 from cap_server.prompts import PromptFormatName
 from cap_server.secret_files import SecretFiles
 
+_A_URL: TypeAdapter[AnyHttpUrl] = TypeAdapter(AnyHttpUrl)
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
@@ -65,6 +67,17 @@ def _place(value: str) -> str:
     return str(AnyHttpUrl(value)).rstrip("/")
 
 
+def _roots(value: str) -> str:
+    roots = [str(_A_URL.validate_python(each.strip())) for each in value.split(",")]
+    if len(set(roots)) < len(roots):
+        raise ValueError("expected different URLs")
+    return ",".join(roots)
+
+
+Roots = Annotated[str, AfterValidator(_roots)]
+"""URLs of APIs that offer the same model, separated by commas."""
+
+
 class Settings(BaseSettings):
     """What `CAP_*` variables set. Every field's variable is its name in capitals.
 
@@ -73,9 +86,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CAP_", env_ignore_empty=True, frozen=True)
 
-    model_url: AnyHttpUrl = Field(
-        AnyHttpUrl("http://127.0.0.1:8001/v1"),
-        description="Root of the OpenAI-compatible API that serves the CaP model.",
+    model_url: Roots = Field(
+        "http://127.0.0.1:8001/v1",
+        description="Root of the OpenAI-compatible API that serves the CaP model; several, "
+        "separated by commas, where several do.",
     )
     model: str = Field(
         "cap-small", min_length=1, description="The CaP model, as its server names it."
@@ -85,8 +99,9 @@ class Settings(BaseSettings):
         "trained",
         description="`trained` for models trained to refine, `few_shot` for instruction models.",
     )
-    cot_model_url: AnyHttpUrl | None = Field(
-        None, description="Root of the API whose model writes CoTs; CAP_MODEL_URL when unset."
+    cot_model_url: Roots | None = Field(
+        None,
+        description="As CAP_MODEL_URL, for the model that writes CoTs; CAP_MODEL_URL when unset.",
     )
     cot_model: str | None = Field(
         None, min_length=1, description="The model that writes CoTs for questions without one."
@@ -118,6 +133,17 @@ class Settings(BaseSettings):
     )
     model_timeout_s: float = Field(
         120, gt=0, le=3600, description="Seconds without a byte before the model counts as down."
+    )
+    model_connect_timeout_s: float = Field(
+        5, gt=0, le=600, description="Seconds for a connection to the model's server."
+    )
+    model_total_timeout_s: float = Field(
+        600, gt=0, le=86_400, description="Seconds for a whole answer of the model."
+    )
+    model_hedge: bool = Field(
+        True,
+        description="With several CAP_MODEL_URL: ask a second one for a draw that is slower than "
+        "95 % of its server's last ones.",
     )
     model_connections: int = Field(
         256, ge=1, le=4096, description="Model requests under way at once; more wait."

@@ -51,3 +51,21 @@ def test_real_recorded_answers_are_refined(tmp_path: Path) -> None:
     table = table_of(tmp_path / "rows.jsonl")
     cot, refined, *_ = table["gpt3-175b_verification", "majority 12, overrule 0"]
     assert float(refined) > float(cot)
+
+
+@pytest.mark.timeout(240)
+def test_this_server_beside_its_upstream_in_miniature(tmp_path: Path) -> None:
+    script, file = ROOT / "benchmarks/peers.py", tmp_path / "figures.json"
+    options = ["--no-peers", "--rounds", "1", "--per-turn", "2", "--delay", "0.01"]
+    fewer = ["--votes", "4", "--in-flight", "8", "--state", str(tmp_path / "state")]
+    command = [sys.executable, str(script), *options, *fewer]
+    subprocess.run([*command, "--json", str(file)], timeout=230, check=True)
+    figures = json.loads(file.read_text())
+    asked = {(row["asked"], row["server"], row["at_once"]): row for row in figures["rows"]}
+    assert {at_once for *_, at_once in asked} == {1, 4, 8, 64}
+    assert not any(row["failed"] for row in asked.values())
+    assert asked["vote", "CaP server", 4]["requests"] == 4
+    facts = figures["facts"]["CaP server"]
+    assert facts["client leaves"] == "8 of 8 model calls ended"
+    assert facts["upstream says 429"].startswith("503, Retry-After 7")
+    assert "after" in facts["upstream hangs"]

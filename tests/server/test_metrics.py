@@ -24,7 +24,7 @@ from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedChat, ScriptedModel
 from tests.server.benches import tools, until
 from tests.server.conftest import listening_on, served
-from tests.server.scrapes import scraped
+from tests.server.scrapes import Scrape, scraped
 
 WRONG = {"question": "What is 6 times 3?", "cot": "6 * 3 = 26. The answer is 26."}
 
@@ -209,14 +209,21 @@ async def test_prometheus_own_linter_finds_nothing() -> None:
     assert linter.returncode == 0, complaints
 
 
+def _refined(told: Scrape) -> float:
+    return told("cap_requests_total", route="/v1/refine", method="POST", status="200")
+
+
 async def test_a_streamed_refinement_counts_like_any_other() -> None:
     given = tools(ScriptedModel(["answer=18"]), FakeSandbox({"answer=18": 18}))
     with listening_on(given) as url:
         async with httpx.AsyncClient(base_url=url) as client:
             response = await client.post("/v1/refine", json=_majority(2, stream=True))
-            told = await scraped(client)
+            # The last byte is read before the server has counted it.
+            async with asyncio.timeout(30):
+                while not _refined(told := await scraped(client)):  # noqa: ASYNC110  # no event
+                    await asyncio.sleep(0.01)
     assert response.text.endswith("data: [DONE]\n\n")
-    assert told("cap_requests_total", route="/v1/refine", method="POST", status="200") == 1
+    assert _refined(told) == 1
     labels = {"strategy": "majority", "decision": "corrected", "stopped_by": "nothing"}
     assert told("cap_refinements_total", **labels) == 1
 

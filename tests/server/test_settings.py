@@ -27,7 +27,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CAP_MODEL", "big")
     monkeypatch.setenv("CAP_PROMPT_FORMAT", "few_shot")
     settings = Settings()
-    assert (str(settings.model_url), settings.model, settings.prompt_format) == (
+    assert (settings.model_url, settings.model, settings.prompt_format) == (
         "http://models:9000/v1",
         "big",
         "few_shot",
@@ -38,6 +38,8 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     ("name", "value"),
     [
         ("CAP_MODEL_URL", "not a url"),
+        ("CAP_MODEL_URL", "http://a:1/v1,"),
+        ("CAP_MODEL_URL", "http://a:1/v1,http://a:1/v1"),
         ("CAP_PROMPT_FORMAT", "poetry"),
         ("CAP_PORT", "99999"),
         ("CAP_SANDBOX_WORKERS", "0"),
@@ -56,6 +58,11 @@ def test_a_wrong_setting_is_refused_by_name(
     result = CliRunner().invoke(cli, ["config"])
     assert result.exit_code == 2
     assert name in result.output
+
+
+def test_several_servers_may_offer_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAP_MODEL_URL", "http://a:1/v1, http://b:1/v1")
+    assert Settings().model_url == "http://a:1/v1,http://b:1/v1"
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +45,7 @@ def fault_of(response: httpx.Response, model: str) -> CapError:
         return ModelResponseError(f"The model's server does not serve {model!r}.")
     if status in (429, 503, 504):
         return ModelUnavailableError(
-            "The model's server is overloaded.", retry_after_s=_retry_after_s(response)
+            "The model's server is overloaded.", retry_after_s=retry_after_s(response) or 1
         )
     return ModelResponseError(f"The model's server answered with status {status}.")
 
@@ -82,7 +84,7 @@ def _is_too_long(response: httpx.Response) -> bool:
     return named or "context length" in fault.message
 
 
-def _retry_after_s(response: httpx.Response) -> int:
-    """The upstream's own Retry-After in seconds where it gives one, else 1."""
+def retry_after_s(response: httpx.Response) -> int | None:
+    """The upstream's own Retry-After, where it gives one in seconds."""
     value = response.headers.get("retry-after", "")
-    return min(int(value), _LONGEST_RETRY_AFTER_S) if value.isascii() and value.isdigit() else 1
+    return min(int(value), _LONGEST_RETRY_AFTER_S) if re.fullmatch("[0-9]{1,9}", value) else None

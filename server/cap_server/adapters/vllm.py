@@ -6,6 +6,7 @@ vLLM ends a generation when its connection closes.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Mapping
@@ -15,11 +16,14 @@ import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from cap_server.adapters.replicas import Replica
 from cap_server.adapters.upstream import Upstream
 from cap_server.domain import Message, Prompt, Sample, Sampling, Usage
 from cap_server.errors import (
+    CapError,
     LogprobsUnavailableError,
     ModelResponseError,
+    ModelUnavailableError,
     PromptTooLongError,
 )
 
@@ -90,12 +94,12 @@ class VLLMModel:
         started = time.perf_counter()
         body = _body(self.name, prompt, sampling)
         try:
-            response = await self._upstream.post("/chat/completions", body)
+            response = await self._upstream.draw("/chat/completions", body)
         except PromptTooLongError:
             # `max_tokens` is a ceiling. Left out, the server completes in what room there is, which
             # is less than the ceiling, or it refuses again because the prompt itself is too long.
             del body["max_tokens"]
-            response = await self._upstream.post("/chat/completions", body)
+            response = await self._upstream.draw("/chat/completions", body)
         return _sample(response, model_s=time.perf_counter() - started)
 
     async def first_token(self, prompt: Prompt) -> tuple[Mapping[str, float], Usage]:
@@ -130,13 +134,26 @@ class VLLMModel:
         return sum(logprobs) / len(logprobs), _cost(before) + _cost(whole)
 
     async def check(self) -> None:
-        response = await self._upstream.get("/models")
+        """See `Model.check`; one server that serves the model is enough."""
+        errors = await asyncio.gather(*map(self._check, self._upstream.replicas.all))
+        if all(errors):
+            raise next(error for error in errors if error is not None)
+
+    async def _check(self, replica: Replica) -> CapError | None:
         try:
+            response = await self._upstream.get_from(replica, "/models")
             served = [model.id for model in _Models.model_validate_json(response.content).data]
-        except ValidationError as error:
-            raise ModelResponseError("The model's server does not list its models.") from error
+        except ValidationError:
+            return ModelResponseError("The model's server does not list its models.")
+        except CapError as error:
+            return error
         if self.name not in served:
-            raise ModelResponseError(f"The model's server does not serve {self.name!r}.")
+            return ModelResponseError(f"The model's server does not serve {self.name!r}.")
+        if replica.circuit.state == "open":
+            return ModelUnavailableError(
+                "The model's server fails again and again; it is left alone for a moment."
+            )
+        return None
 
 
 def _body(model: str, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:

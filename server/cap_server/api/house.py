@@ -31,7 +31,8 @@ class House:
     admission: Admission
 
 
-def _house(request: Request) -> House:
+# Coroutines, because FastAPI sends plain functions to a thread each.
+async def _house(request: Request) -> House:
     house = request.app.state.house
     assert isinstance(house, House)
     return house
@@ -43,7 +44,7 @@ InHouse = Annotated[House, Depends(_house)]
 _bearer = HTTPBearer(auto_error=False, description="An API key, where the server has any.")
 
 
-def caller(
+async def caller(
     request: Request, _sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
     """Who sent the request, as `Door` found.
@@ -60,7 +61,7 @@ def caller(
 Called = Annotated[Caller, Depends(caller)]
 
 
-def authorized(caller: Called) -> str:
+async def authorized(caller: Called) -> str:
     """The tenant: who shares what is learned of sources. It is a hash of the key."""
     return caller.tenant
 
@@ -68,7 +69,7 @@ def authorized(caller: Called) -> str:
 Tenant = Annotated[str, Depends(authorized)]
 
 
-def may_execute(caller: Called) -> None:
+async def may_execute(caller: Called) -> None:
     """Let those pass that may run programs of their own.
 
     Raises:

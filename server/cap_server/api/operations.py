@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from cap_server.api.house import House, InHouse
+from cap_server.domain import CircuitState
 from cap_server.errors import CapError
 from cap_server.ports import Model
 
@@ -26,9 +27,20 @@ class CheckOut(BaseModel):
     detail: str = Field(description="Why it is not ready, or what it is.")
 
 
+class ReplicaOut(BaseModel):
+    role: str = Field(description="`cap` writes programs, `cot` writes CoTs.")
+    number: int = Field(description="Its place among the URLs, from 0.")
+    circuit: CircuitState = Field(
+        description="`open`: it failed again and again and is asked nothing for now; `half_open`: "
+        "one request may try."
+    )
+    under_way: int
+
+
 class ReadyOut(BaseModel):
     ready: bool
     checks: dict[str, CheckOut]
+    replicas: list[ReplicaOut] = Field([], description="The servers of the models.")
 
 
 @router.get("/health")
@@ -43,7 +55,15 @@ async def ready(house: InHouse, response: Response) -> ReadyOut:
     checks = dict(zip(_parts(house), await _checks(house), strict=True))
     all_ready = all(check.ready for check in checks.values())
     response.status_code = 200 if all_ready else 503
-    return ReadyOut(ready=all_ready, checks=checks)
+    return ReadyOut(ready=all_ready, checks=checks, replicas=_replicas(house))
+
+
+def _replicas(house: House) -> list[ReplicaOut]:
+    return [
+        ReplicaOut(role=role, number=each.number, circuit=each.circuit, under_way=each.under_way)
+        for role, figures in house.tools.replicas.items()
+        for each in figures()
+    ]
 
 
 def _parts(house: House) -> list[str]:

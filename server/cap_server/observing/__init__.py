@@ -2,6 +2,7 @@
 
 from cap_server.observing.account import Account, current_account, opened_account
 from cap_server.observing.chats import ObservedChat
+from cap_server.observing.circuits import CircuitFigures
 from cap_server.observing.critics import ObservedCritic
 from cap_server.observing.metrics import Metrics
 from cap_server.observing.models import ObservedModel
@@ -14,6 +15,7 @@ __all__ = [
     "NO_TRACES",
     "OF_OPERATORS",
     "Account",
+    "CircuitFigures",
     "Metrics",
     "ObservedChat",
     "ObservedCritic",
