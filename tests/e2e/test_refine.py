@@ -121,7 +121,7 @@ async def test_a_disagreement_among_programs_keeps_the_prior_with_low_confidence
     }
     async with server(engine_url) as client:
         refinement = (await client.post("/v1/refine", json=body)).json()
-    assert len({each["answer"] for each in refinement["candidates"]}) > 3
+    assert len({each["answer"] for each in refinement["candidates"]}) > 1
     assert (refinement["decision"], refinement["answer"]) == ("kept", "131")
     assert refinement["confidence"] <= 0.3
 
