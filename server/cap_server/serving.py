@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from cap_server.api.house import House
 from cap_server.app import create_app, open_tools
+from cap_server.bounded_http import BoundedHTTP
 from cap_server.engine import Engine, EngineOptions, about
 from cap_server.keys import Access, Keyring, access_of
 from cap_server.settings import Settings
@@ -150,6 +151,7 @@ def _config(app: FastAPI, *, drain_s: int) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=BoundedHTTP,
         lifespan="on",
         timeout_graceful_shutdown=drain_s,
     )

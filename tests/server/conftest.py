@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cap_server.app import create_app
+from cap_server.bounded_http import BoundedHTTP
 from cap_server.settings import Settings
 from cap_server.stores import Stores, open_stores
 from cap_server.testing import FakeSandbox, ScriptedModel
@@ -50,7 +51,9 @@ def listening_on(
 ) -> Iterator[str]:
     """The URL of a server that really listens, in a thread of its own."""
     app = create_app(settings or Settings(), tools=nullcontext(given), stores=stores)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP)
+    )
     with listening_socket() as listener:
         serve = server.serve(sockets=[listener])
         thread = threading.Thread(target=lambda: asyncio.run(serve))
@@ -76,7 +79,9 @@ def listening_with_batches(given: Tools, settings: Settings | None = None) -> It
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
     """The URL at which `app` really listens, in this loop."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP)
+    )
     with listening_socket() as listener:
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
