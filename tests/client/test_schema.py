@@ -30,6 +30,7 @@ ANSWERS = {
     "ModelTrustOut": cap_client.ModelTrust,
     "ReadyOut": cap_client.Readiness,
     "RefinementOut": cap_client.Refinement,
+    "ReplicaOut": cap_client.Replica,
     "SourceOut": cap_client.Source,
     "SourcesOut": cap_client.Sources,
     "StepOut": cap_client.Step,

@@ -77,6 +77,6 @@ def test_images_take_nothing_from_the_repository_that_is_not_named() -> None:
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert "*" in ignored
     assert {line for line in ignored if line.startswith("!")} == {
-        "!clients/python", "!constraints.txt", "!LICENSE", "!models/cap-small",
+        "!clients/python", "!clients/web", "!constraints.txt", "!LICENSE", "!models/cap-small",
         "!pyproject.toml", "!README.md", "!sandbox", "!server",
     }  # fmt: skip

@@ -152,7 +152,13 @@ MANY = {"strategy": {"name": "majority", "programs": 64}, "sampling": {"temperat
         ("/v1/chat/completions", {"model": "cap", "messages": MESSAGES[:1], "cap": MANY}),
         (
             "/v1/chat/completions",
-            {"model": "cap-small", "messages": MESSAGES[:1], "max_tokens": 600, "ignore_eos": True},
+            {
+                "model": "cap-small",
+                "messages": MESSAGES[:1],
+                "n": 16,
+                "max_tokens": 600,
+                "ignore_eos": True,
+            },
         ),
     ],
     ids=["refine", "cap", "upstream"],

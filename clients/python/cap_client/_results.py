@@ -241,6 +241,16 @@ class Check(Result):
     detail: str
 
 
+class Replica(Result):
+    """One of the servers of a model, and whether it is asked at all."""
+
+    role: str
+    number: int
+    circuit: Literal["closed", "half_open", "open"]
+    under_way: int
+
+
 class Readiness(Result):
     ready: bool
     checks: dict[str, Check]
+    replicas: list[Replica] = []

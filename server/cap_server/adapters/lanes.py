@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
-_KEPT_S = 5.0
+_KEPT_S = 2.0
+"""How long a connection is kept that nobody uses. uvicorn, and vLLM with it, closes those after
+5 s: a request that is sent at that moment is lost, and may not be sent again, for all one knows."""
 
 Origin = tuple[str, str, int | None]
 Release = Callable[[bool], Awaitable[None]]
