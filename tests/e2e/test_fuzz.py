@@ -37,7 +37,7 @@ def session() -> Iterator[requests.Session]:
 
 
 @schema.parametrize()
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_request_is_answered_as_the_schema_says(
     case: schemathesis.Case[Any], guarded: str, session: requests.Session
 ) -> None:

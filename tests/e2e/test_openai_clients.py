@@ -155,7 +155,7 @@ MANY = {"strategy": {"name": "majority", "programs": 64}, "sampling": {"temperat
             {
                 "model": "cap-small",
                 "messages": MESSAGES[:1],
-                "n": 16,
+                "n": 8,
                 "max_tokens": 600,
                 "ignore_eos": True,
             },
