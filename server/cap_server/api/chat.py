@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -22,7 +21,7 @@ from cap_server.api.chat_out import (
 )
 from cap_server.api.chat_terms import cap_models, is_cap, terms_of
 from cap_server.api.errors import POSTING, documented
-from cap_server.api.event_stream import EVENT_SCHEMA, Frames, event_stream, frame
+from cap_server.api.event_stream import Frames, documented_stream, event_stream, frame
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import House, InHouse, Tenant, authorized
 from cap_server.chat import Reply, thought
@@ -32,12 +31,7 @@ from cap_server.ports import ChatModel
 
 router = APIRouter(prefix="/v1", tags=["chat"], dependencies=[Depends(authorized)])
 
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The completion; with `stream`, its chunks.",
-        "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
-    }
-}
+_STREAM = documented_stream("The completion; with `stream`, its chunks.")
 
 
 @router.post(

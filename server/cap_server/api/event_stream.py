@@ -35,6 +35,13 @@ EVENT_SCHEMA = {
 }
 """One event, for the documentation of routes."""
 
+
+def documented_stream(description: str) -> dict[int | str, dict[str, Any]]:
+    """A route's answer with status 200 where it may be a stream, for its documentation."""
+    content = {"text/event-stream": {"schema": EVENT_SCHEMA}}
+    return {200: {"description": description, "content": content}}
+
+
 DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
 
@@ -73,13 +80,13 @@ async def event_stream(
         CapError: what `frames` raised before its first frame.
         ClientGoneError: the reader left before.
     """
-    first = asyncio.ensure_future(_next_of(frames))
+    first = asyncio.ensure_future(next_of(frames))
     try:
         await unless_gone(request, _settled(first, heartbeat_s))
         if first.done():
             first.result()
     except BaseException:
-        await _closed(frames, first)
+        await closed(frames, first)
         raise
     return _EventStream(frames, first, error_event=error_event, end=end, silence=heartbeat_s)
 
@@ -113,7 +120,7 @@ class _EventStream(Response):
         finally:
             leaving.cancel()
             await asyncio.gather(leaving, return_exceptions=True)
-            await _closed(self._frames, self._next)
+            await closed(self._frames, self._next)
 
     async def _send_all(self, send: Send, leaving: asyncio.Future[None]) -> None:
         while not leaving.done():
@@ -124,7 +131,7 @@ class _EventStream(Response):
             chunk = self._taken() if self._next.done() else _HEARTBEAT
             try:
                 async with asyncio.timeout(_LONGEST_SEND_S):
-                    await _sent(send, chunk or self._end, more=chunk is not None)
+                    await sent(send, chunk or self._end, more=chunk is not None)
             except TimeoutError:
                 _log.info("reader_too_slow")
                 return
@@ -142,24 +149,24 @@ class _EventStream(Response):
             failed = CapError(INTERNAL)
         else:
             if chunk is not None:
-                self._next = asyncio.ensure_future(_next_of(self._frames))
+                self._next = asyncio.ensure_future(next_of(self._frames))
             return chunk
         self._next = asyncio.ensure_future(_nothing())
         return frame(error_out(failed), event=self._error_event)
 
 
-async def _next_of(frames: Frames) -> bytes | None:
+async def next_of(frames: Frames) -> bytes | None:
     return await anext(frames, None)
 
 
-async def _closed(frames: Frames, pending: asyncio.Future[bytes | None]) -> None:
+async def closed(frames: Frames, pending: asyncio.Future[bytes | None]) -> None:
     """End `frames`; a generator that is still asked for its next value cannot be closed."""
     pending.cancel()
     await asyncio.gather(pending, return_exceptions=True)
     await frames.aclose()
 
 
-async def _sent(send: Send, chunk: bytes, *, more: bool) -> None:
+async def sent(send: Send, chunk: bytes, *, more: bool) -> None:
     await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 

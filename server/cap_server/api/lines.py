@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cap_server.api.event_stream import HEARTBEAT_S
+from cap_server.api.event_stream import HEARTBEAT_S, closed, next_of, sent
 from cap_server.api.gone import disconnected
 from cap_server.errors import CapError
 
@@ -62,16 +62,16 @@ class LinesResponse(Response):
             async for line in lines:
                 try:
                     async with asyncio.timeout(_LONGEST_SEND_S):
-                        await _sent(send, line, more=True)
+                        await sent(send, line, more=True)
                 except TimeoutError:
                     _log.info("reader_too_slow")
                     return
-        await _sent(send, b"", more=False)
+        await sent(send, b"", more=False)
 
 
 async def _with_blanks(lines: Lines, silence_s: float) -> Lines:
     """`lines`, and a blank one after each silence. An error of ours ends them: the head is sent."""
-    pending: asyncio.Future[bytes | None] = asyncio.ensure_future(_next_of(lines))
+    pending: asyncio.Future[bytes | None] = asyncio.ensure_future(next_of(lines))
     try:
         while True:
             await asyncio.wait({pending}, timeout=silence_s)
@@ -81,19 +81,9 @@ async def _with_blanks(lines: Lines, silence_s: float) -> Lines:
             line = pending.result()
             if line is None:
                 return
-            pending = asyncio.ensure_future(_next_of(lines))
+            pending = asyncio.ensure_future(next_of(lines))
             yield line
     except CapError as error:
         _log.warning("lines_broke_off", code=error.code)
     finally:
-        pending.cancel()
-        await asyncio.gather(pending, return_exceptions=True)
-        await lines.aclose()
-
-
-async def _next_of(lines: Lines) -> bytes | None:
-    return await anext(lines, None)
-
-
-async def _sent(send: Send, body: bytes, *, more: bool) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": more})
+        await closed(lines, pending)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cap_server import domain
 from cap_server.api.errors import POSTING, documented
-from cap_server.api.event_stream import EVENT_SCHEMA, Frames, event_stream, frame
+from cap_server.api.event_stream import Frames, documented_stream, event_stream, frame
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import House, InHouse, Tenant, authorized
 from cap_server.api.problem import ProblemIn
@@ -25,12 +25,7 @@ class RefineIn(TermsIn, ProblemIn):
     stream: bool = Field(False, description="Send what happens as it happens; `docs/api.md`.")
 
 
-_STREAM: dict[int | str, dict[str, object]] = {
-    200: {
-        "description": "The refinement; with `stream`, its events.",
-        "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
-    }
-}
+_STREAM = documented_stream("The refinement; with `stream`, its events.")
 
 
 @router.post(

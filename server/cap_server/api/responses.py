@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from cap_server.api.chat_call import ChatCall
 from cap_server.api.chat_terms import cap_models, is_cap, terms_of
 from cap_server.api.errors import POSTING, documented
-from cap_server.api.event_stream import EVENT_SCHEMA, Frames, event_stream
+from cap_server.api.event_stream import Frames, documented_stream, event_stream
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import InHouse, Tenant, authorized
 from cap_server.api.responses_in import ResponsesIn
@@ -34,12 +34,7 @@ from cap_server.events import Event, told
 
 router = APIRouter(prefix="/v1", tags=["chat"], dependencies=[Depends(authorized)])
 
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The response; with `stream`, its events.",
-        "content": {"text/event-stream": {"schema": EVENT_SCHEMA}},
-    }
-}
+_STREAM = documented_stream("The response; with `stream`, its events.")
 
 
 @router.post(
