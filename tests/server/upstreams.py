@@ -26,7 +26,8 @@ def answers(status: str, body: str | bytes, *, headers: str = "") -> Respond:
     content = body.encode() if isinstance(body, str) else body
 
     async def respond(writer: asyncio.StreamWriter) -> None:
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n"
+        length = f"Content-Length: {len(content)}"
+        head = f"HTTP/1.1 {status}\r\n{length}\r\nConnection: close\r\n{headers}\r\n"
         writer.write(head.encode() + content)
         await writer.drain()
 

@@ -15,8 +15,8 @@ import structlog
 from cap_server.adapters import retries
 from cap_server.adapters.faults import MODEL_DOWN, fault_of, retry_after_s
 from cap_server.adapters.hedge import Start, hedged
-from cap_server.adapters.lanes import Lanes
 from cap_server.adapters.replicas import Replica, Replicas
+from cap_server.adapters.transport import AiohttpTransport
 from cap_server.errors import CapError, ModelUnavailableError
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ def model_client(
         timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s, write=10.0),
         # Where the environment names a proxy, requests take httpx's own way to it.
         limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        mounts={"all://": Lanes(connections=connections)},
+        mounts={"all://": AiohttpTransport(connections=connections)},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from cap_server.answers.formulas import Formula, read_formula
 from cap_server.answers.moments import Moment, read_moment
@@ -58,10 +59,21 @@ _TRUTH |= dict.fromkeys(
     ("no", "false", "否", "不是", "不对", "错", "错误", "不能", "不会", "不可以"), "no"
 )
 _TRAILING = " .,;:?\"'"
+_REMEMBERED = 200
+"""Characters of the longest text whose meanings are kept: one request compares an answer often."""
 
 
 def read(text: str) -> tuple[Meaning, ...]:
     """Return what `text` may stand for, the likeliest first; one meaning is the rule."""
+    return _remembered(text) if len(text) <= _REMEMBERED else _read(text)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> tuple[Meaning, ...]:
+    return _read(text)
+
+
+def _read(text: str) -> tuple[Meaning, ...]:
     written = _trimmed(plain(text)) or text.strip()
     if len(written) > READABLE:
         number = read_number(written)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
-from cap_server.adapters.lanes import Lanes
+from cap_server.adapters.transport import AiohttpTransport
 from tests.server.upstreams import breaks_off, completes, hangs, upstream
 
 
@@ -40,7 +40,7 @@ async def counting() -> AsyncIterator[tuple[str, list[int]]]:
 
 async def test_a_connection_is_used_again() -> None:
     async with counting() as (url, seen):
-        async with httpx.AsyncClient(transport=Lanes(connections=8)) as client:
+        async with httpx.AsyncClient(transport=AiohttpTransport(connections=8)) as client:
             for _ in range(5):
                 assert (await client.get(url)).text == "x"
         assert len(seen) == 1
@@ -48,7 +48,7 @@ async def test_a_connection_is_used_again() -> None:
 
 async def test_there_are_no_more_connections_than_were_granted() -> None:
     async with counting() as (url, seen):
-        async with httpx.AsyncClient(transport=Lanes(connections=3)) as client:
+        async with httpx.AsyncClient(transport=AiohttpTransport(connections=3)) as client:
             got = await asyncio.gather(*(client.get(url) for _ in range(30)))
         assert [each.status_code for each in got] == [200] * 30
         assert len(seen) <= 3
@@ -58,7 +58,7 @@ async def test_who_waits_too_long_for_a_place_is_told() -> None:
     timeout = httpx.Timeout(60, pool=0.1)
     async with (
         upstream(hangs) as server,
-        httpx.AsyncClient(transport=Lanes(connections=1), timeout=timeout) as client,
+        httpx.AsyncClient(transport=AiohttpTransport(connections=1), timeout=timeout) as client,
         client.stream("GET", server.url),
     ):
         with pytest.raises(httpx.PoolTimeout):
@@ -68,7 +68,7 @@ async def test_who_waits_too_long_for_a_place_is_told() -> None:
 async def test_a_place_is_free_again_after_every_kind_of_end() -> None:
     async with (
         upstream(breaks_off, hangs, hangs, completes("x")) as server,
-        httpx.AsyncClient(transport=Lanes(connections=1), timeout=60) as client,
+        httpx.AsyncClient(transport=AiohttpTransport(connections=1), timeout=60) as client,
     ):
         with pytest.raises(httpx.HTTPError):
             await client.get(server.url)
