@@ -22,7 +22,7 @@ FILES = {
         "en_change.txt", "en_groups.txt", "en_money.txt", "en_measure.txt", "en_then.txt",
         "en_change_more.txt", "en_change_whole.txt", "en_groups_more.txt", "en_money_more.txt",
         "en_measure_more.txt", "en_steps.txt", "en_shop.txt", "en_life.txt", "en_shapes.txt",
-        "en_more_then.txt",
+        "en_plain.txt", "en_stories.txt", "en_more_then.txt",
     ),  # fmt: skip
     "zh": ("zh.txt",),
 }
@@ -121,7 +121,9 @@ def is_hidden(family: Family, then: Family) -> bool:
 
 def _countable(family: Family, ask: Ask) -> bool:
     """Whether the answer is a number of things that are there, so that a story can go on."""
-    text = ask.wordings[0].text if ask.wordings else ""
+    if family.words.get("O") == "people" or not ask.wordings:
+        return False  # people are not sold, packed or broken
+    text = ask.wordings[0].text
     return "O" in family.words and bool(_THERE.search(text)) and not _GONE.search(text)
 
 
