@@ -70,6 +70,11 @@ class Family:
     asks: tuple[Ask, ...]
     more: bool = False
 
+    @property
+    def size(self) -> int:
+        """In how many lines it is told."""
+        return len(self.facts) + sum(len(ask.wordings) + len(ask.wholes) for ask in self.asks)
+
     def with_more(self, other: Family) -> Family:
         """This family and what another file adds to it; what stood before keeps its place."""
         asks = {ask.answer: ask for ask in self.asks}

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
+from math import sqrt
 
 from cap_training.data import arithmetic
 from cap_training.data.arithmetic import Node, SumError
@@ -22,12 +24,12 @@ FILES = {
         "en_change.txt", "en_groups.txt", "en_money.txt", "en_measure.txt", "en_then.txt",
         "en_change_more.txt", "en_change_whole.txt", "en_groups_more.txt", "en_money_more.txt",
         "en_measure_more.txt", "en_steps.txt", "en_shop.txt", "en_life.txt", "en_shapes.txt",
-        "en_plain.txt", "en_stories.txt", "en_more_then.txt",
+        "en_plain.txt", "en_stories.txt", "en_distract.txt", "en_more_then.txt",
     ),  # fmt: skip
     "zh": ("zh.txt",),
 }
 
-_ATTEMPTS = 100
+_ATTEMPTS = 400
 _COMPOSED = 0.3
 """Of the problems that can go on, how many do."""
 
@@ -65,6 +67,8 @@ class Grammar:
 
     Attributes:
         then: what may happen to the things of a family.
+        weights: how often each family comes, added up: those that can be told in many ways more
+            often. Empty: all alike.
     """
 
     language: str
@@ -72,6 +76,7 @@ class Grammar:
     then: tuple[Family, ...]
     macros: Mapping[str, Mapping[str, str]]
     kinds: Mapping[str, tuple[str, ...]]
+    weights: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, language: str) -> Grammar:
@@ -83,7 +88,9 @@ class Grammar:
             (then if file.endswith("_then.txt") else families).extend(found)
             for family in found:
                 macros[family.name] = {**file_macros, **macros.get(family.name, {})}
-        return cls(language, _joined(families), _joined(then), macros, words(language))
+        known = _joined(families)
+        weights = tuple(accumulate(sqrt(family.size) for family in known))
+        return cls(language, known, _joined(then), macros, words(language), weights)
 
     def problem(self, rng: random.Random, want: Draw = _ANY) -> SourceProblem:
         """Draw a problem.
@@ -92,8 +99,9 @@ class Grammar:
             FamilyError: there is none of the wanted kind.
         """
         pool = [f for f in self.families if want.family in (None, f.name)]
+        weights = self.weights if want.family is None else ()
         for _ in range(_ATTEMPTS):
-            family = rng.choice(pool)
+            family = rng.choices(pool, cum_weights=weights or None)[0]
             ask = rng.choice(family.asks)
             then = self._next(family, ask, want, rng)
             if want.composed is not None and want.composed != (then is not None):
