@@ -80,9 +80,7 @@ class Family:
         asks = {ask.answer: ask for ask in self.asks}
         for ask in other.asks:
             old = asks.get(ask.answer, Ask(ask.answer, ()))
-            asks[ask.answer] = Ask(
-                ask.answer, old.wordings + ask.wordings, old.wholes + ask.wholes
-            )
+            asks[ask.answer] = Ask(ask.answer, old.wordings + ask.wordings, old.wholes + ask.wholes)
         return replace(
             self,
             draws=self.draws + other.draws,
@@ -150,7 +148,9 @@ def _family(lines: list[str], language: str) -> Family:
                 asks[-1][2].append(Wording(rest, unseen=key.endswith("!")))
             case _:
                 raise FamilyError(f"{name}: {line}")
-    lacking = mark == "@" and not all(wholes or (facts and wordings) for _, wordings, wholes in asks)
+    lacking = mark == "@" and not all(
+        wholes or (facts and wordings) for _, wordings, wholes in asks
+    )
     if (mark == "@" and not asks) or lacking:
         raise FamilyError(f"{name}: no facts or no questions")
     return Family(

@@ -21,11 +21,27 @@ from cap_training.data.surface import Surface, sentences
 
 FILES = {
     "en": (
-        "en_change.txt", "en_groups.txt", "en_money.txt", "en_measure.txt", "en_then.txt",
-        "en_change_more.txt", "en_change_whole.txt", "en_groups_more.txt", "en_money_more.txt",
-        "en_measure_more.txt", "en_steps.txt", "en_shop.txt", "en_life.txt", "en_shapes.txt",
-        "en_plain.txt", "en_stories.txt", "en_distract.txt", "en_more_then.txt",
-    ),  # fmt: skip
+        "en_change.txt",
+        "en_groups.txt",
+        "en_money.txt",
+        "en_measure.txt",
+        "en_then.txt",
+        "en_change_more.txt",
+        "en_change_whole.txt",
+        "en_groups_more.txt",
+        "en_money_more.txt",
+        "en_measure_more.txt",
+        "en_steps.txt",
+        "en_shop.txt",
+        "en_life.txt",
+        "en_shapes.txt",
+        "en_plain.txt",
+        "en_stories.txt",
+        "en_distract.txt",
+        "en_forms.txt",
+        "en_units_more.txt",
+        "en_more_then.txt",
+    ),
     "zh": ("zh.txt",),
 }
 
