@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import resources
 
@@ -38,10 +38,16 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What may be asked about the facts, and the sum that answers it."""
+    """What may be asked about the facts, and the sum that answers it.
+
+    Attributes:
+        wordings: questions that follow any of the family's facts.
+        wholes: problems in one piece, facts and question in whatever order.
+    """
 
     answer: str
     wordings: tuple[Wording, ...]
+    wholes: tuple[Wording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Family:
     draws: each number's name and range, in an order in which later ones may use earlier ones.
     where: sums that must not be 0, comparisons that must hold.
     words: kinds of things that the wordings speak of.
+    more: whether these are only more wordings for a family of another file.
     """
 
     name: str
@@ -61,6 +68,27 @@ class Family:
     words: Mapping[str, str]
     facts: tuple[Wording, ...]
     asks: tuple[Ask, ...]
+    more: bool = False
+
+    @property
+    def size(self) -> int:
+        """In how many lines it is told."""
+        return len(self.facts) + sum(len(ask.wordings) + len(ask.wholes) for ask in self.asks)
+
+    def with_more(self, other: Family) -> Family:
+        """This family and what another file adds to it; what stood before keeps its place."""
+        asks = {ask.answer: ask for ask in self.asks}
+        for ask in other.asks:
+            old = asks.get(ask.answer, Ask(ask.answer, ()))
+            asks[ask.answer] = Ask(ask.answer, old.wordings + ask.wordings, old.wholes + ask.wholes)
+        return replace(
+            self,
+            draws=self.draws + other.draws,
+            where=self.where + other.where,
+            words={**other.words, **self.words},
+            facts=self.facts + other.facts,
+            asks=tuple(asks.values()),
+        )
 
 
 def load(file: str) -> tuple[tuple[Family, ...], Mapping[str, str]]:
@@ -77,10 +105,10 @@ def read(text: str, *, language: str) -> tuple[tuple[Family, ...], Mapping[str, 
     """
     macros: dict[str, str] = {}
     families: list[Family] = []
-    for block in re.split(r"\n(?=@ )", "\n" + text):
+    for block in re.split(r"\n(?=@\+? )", "\n" + text):
         lines = [line.strip() for line in block.splitlines()]
         lines = [line for line in lines if line and not line.startswith("//")]
-        if lines and lines[0].startswith("@ "):
+        if lines and lines[0].startswith(("@ ", "@+ ")):
             families.append(_family(lines, language))
         else:
             macros |= dict(_macro(line) for line in lines)
@@ -95,12 +123,12 @@ def _macro(line: str) -> tuple[str, str]:
 
 
 def _family(lines: list[str], language: str) -> Family:
-    name = lines[0][2:].strip()
+    mark, _, name = lines[0].partition(" ")
     draws: list[tuple[str, str]] = []
     where: list[str] = []
     words: dict[str, str] = {}
     facts: list[Wording] = []
-    asks: list[tuple[str, list[Wording]]] = []
+    asks: list[tuple[str, list[Wording], list[Wording]]] = []
     for line in lines[1:]:
         key, _, rest = line.partition(" ")
         match key:
@@ -113,12 +141,17 @@ def _family(lines: list[str], language: str) -> Family:
             case "f" | "f!":
                 facts.append(Wording(rest, unseen=key.endswith("!")))
             case "=":
-                asks.append((rest, []))
+                asks.append((rest, [], []))
             case "q" | "q!" if asks:
                 asks[-1][1].append(Wording(rest, unseen=key.endswith("!")))
+            case "w" | "w!" if asks:
+                asks[-1][2].append(Wording(rest, unseen=key.endswith("!")))
             case _:
                 raise FamilyError(f"{name}: {line}")
-    if not facts or not asks or not all(wordings for _, wordings in asks):
+    lacking = mark == "@" and not all(
+        wholes or (facts and wordings) for _, wordings, wholes in asks
+    )
+    if (mark == "@" and not asks) or lacking:
         raise FamilyError(f"{name}: no facts or no questions")
     return Family(
         name,
@@ -127,7 +160,8 @@ def _family(lines: list[str], language: str) -> Family:
         tuple(where),
         words,
         tuple(facts),
-        tuple(Ask(answer, tuple(wordings)) for answer, wordings in asks),
+        tuple(Ask(answer, tuple(wordings), tuple(wholes)) for answer, wordings, wholes in asks),
+        more=mark == "@+",
     )
 
 

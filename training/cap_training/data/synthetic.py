@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
+from math import sqrt
 
 from cap_training.data import arithmetic
 from cap_training.data.arithmetic import Node, SumError
@@ -18,15 +20,39 @@ from cap_training.data.scene import Scene
 from cap_training.data.surface import Surface, sentences
 
 FILES = {
-    "en": ("en_change.txt", "en_groups.txt", "en_money.txt", "en_measure.txt", "en_then.txt"),
+    "en": (
+        "en_change.txt",
+        "en_groups.txt",
+        "en_money.txt",
+        "en_measure.txt",
+        "en_then.txt",
+        "en_change_more.txt",
+        "en_change_whole.txt",
+        "en_groups_more.txt",
+        "en_money_more.txt",
+        "en_measure_more.txt",
+        "en_steps.txt",
+        "en_shop.txt",
+        "en_life.txt",
+        "en_shapes.txt",
+        "en_plain.txt",
+        "en_stories.txt",
+        "en_distract.txt",
+        "en_forms.txt",
+        "en_units_more.txt",
+        "en_more_then.txt",
+    ),
     "zh": ("zh.txt",),
 }
 
-_ATTEMPTS = 100
+_ATTEMPTS = 400
 _COMPOSED = 0.3
 """Of the problems that can go on, how many do."""
 
 _LARGER = 0.12
+_WHOLE = 0.3
+"""Of the problems of families that have some in one piece, how many are those, at least."""
+
 _THERE = re.compile(r"How many \{O\}.*(%left|%total|left\?|now)")
 _GONE = re.compile(r"gone|gave|cost|before|taken|sold|need|pay|buy|percent|problems|lost")
 
@@ -57,6 +83,8 @@ class Grammar:
 
     Attributes:
         then: what may happen to the things of a family.
+        weights: how often each family comes, added up: those that can be told in many ways more
+            often. Empty: all alike.
     """
 
     language: str
@@ -64,6 +92,7 @@ class Grammar:
     then: tuple[Family, ...]
     macros: Mapping[str, Mapping[str, str]]
     kinds: Mapping[str, tuple[str, ...]]
+    weights: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, language: str) -> Grammar:
@@ -73,8 +102,11 @@ class Grammar:
         for file in FILES[language]:
             found, file_macros = load(file)
             (then if file.endswith("_then.txt") else families).extend(found)
-            macros |= {family.name: file_macros for family in found}
-        return cls(language, tuple(families), tuple(then), macros, words(language))
+            for family in found:
+                macros[family.name] = {**file_macros, **macros.get(family.name, {})}
+        known = _joined(families)
+        weights = tuple(accumulate(sqrt(family.size) for family in known))
+        return cls(language, known, _joined(then), macros, words(language), weights)
 
     def problem(self, rng: random.Random, want: Draw = _ANY) -> SourceProblem:
         """Draw a problem.
@@ -83,8 +115,9 @@ class Grammar:
             FamilyError: there is none of the wanted kind.
         """
         pool = [f for f in self.families if want.family in (None, f.name)]
+        weights = self.weights if want.family is None else ()
         for _ in range(_ATTEMPTS):
-            family = rng.choice(pool)
+            family = rng.choices(pool, cum_weights=weights or None)[0]
             ask = rng.choice(family.asks)
             then = self._next(family, ask, want, rng)
             if want.composed is not None and want.composed != (then is not None):
@@ -112,8 +145,25 @@ def is_hidden(family: Family, then: Family) -> bool:
 
 def _countable(family: Family, ask: Ask) -> bool:
     """Whether the answer is a number of things that are there, so that a story can go on."""
+    if family.words.get("O") == "people" or not ask.wordings:
+        return False  # people are not sold, packed or broken
     text = ask.wordings[0].text
     return "O" in family.words and bool(_THERE.search(text)) and not _GONE.search(text)
+
+
+def _joined(families: list[Family]) -> tuple[Family, ...]:
+    """Each family once, with what other files add to it.
+
+    Raises:
+        FamilyError: they add to none.
+    """
+    found = {family.name: family for family in families if not family.more}
+    for family in families:
+        if family.more and family.name not in found:
+            raise FamilyError(f"{family.name}: adds to no family")
+        if family.more:
+            found[family.name] = found[family.name].with_more(family)
+    return tuple(found.values())
 
 
 class _Telling:
@@ -133,6 +183,10 @@ class _Telling:
         known = draw(family, rng, larger=rng.random() < _LARGER)
         sum_ = _checked(self._ask.answer, known, {})
         scene = Scene.of(family, self._grammar.kinds, known, rng)
+        if then is None and (whole := self._whole()) is not None:
+            told = sentences(self._say(scene, family, whole))
+            at = f"w.{family.asks.index(self._ask)}.{self._ask.wholes.index(whole)}"
+            return self._problem(scene, family.name, at, sum_, told[:-1], told[-1])
         told = [self._say(scene, family, fact := self._pick(family.facts))]
         place = f"{family.facts.index(fact)}.{family.asks.index(self._ask)}"
         last, ask, name = family, self._ask, family.name
@@ -149,16 +203,30 @@ class _Telling:
             last, name = then, f"{family.name}+{then.name}"
         wording = self._pick(ask.wordings)
         question = self._say(scene, last, wording)
+        at = f"{place}.{ask.wordings.index(wording)}"
+        return self._problem(scene, name, at, sum_, told, question)
+
+    def _problem(
+        self, scene: Scene, name: str, at: str, sum_: Node, told: list[str], question: str
+    ) -> SourceProblem:
         return SourceProblem(
             question=self._dressed(scene, told, question),
             sum=sum_,
             origin="synthetic",
             language=self._grammar.language,
             family=name,
-            wording=f"{place}.{ask.wordings.index(wording)}",
+            wording=at,
             unseen=self._unseen,
             unit=scene.unit,
         )
+
+    def _whole(self) -> Wording | None:
+        """Now and then a problem in one piece, where the family has any."""
+        pool = [whole for whole in self._ask.wholes if whole.unseen == self._unseen]
+        parts = [f for f in self._family.facts if f.unseen == self._unseen]
+        parts = parts if any(q.unseen == self._unseen for q in self._ask.wordings) else []
+        share = max(_WHOLE, len(pool) / (len(pool) + len(parts))) if pool else 0
+        return self._rng.choice(pool) if self._rng.random() < share else None
 
     def _pick(self, wordings: tuple[Wording, ...]) -> Wording:
         pool = [wording for wording in wordings if wording.unseen == self._unseen]
@@ -172,9 +240,13 @@ class _Telling:
     def _dressed(self, scene: Scene, told: list[str], question: str) -> str:
         if self._grammar.language == "zh":
             return "".join((*told, question))
-        surface = Surface(self._rng, self._grammar.kinds, scene.names, scene.say)
         facts = [sentence for text in told for sentence in sentences(text)]
-        return surface.dress(facts, question, plain=self._unseen)
+        if not facts:
+            return question
+        surface = Surface(self._rng, self._grammar.kinds, scene.names, scene.say)
+        asked = any(mark in fact for fact in facts for mark in ("?", "If ", " if "))
+        plain = self._unseen or asked or " if " in question or not question.endswith("?")
+        return surface.dress(facts, question, plain=plain)
 
 
 def _checked(text: str, known: Mapping[str, Fraction], made: Mapping[str, Node]) -> Node:
