@@ -69,3 +69,15 @@ def test_this_server_beside_its_upstream_in_miniature(tmp_path: Path) -> None:
     assert facts["client leaves"] == "8 of 8 model calls ended"
     assert facts["upstream says 429"].startswith("503, Retry-After 7")
     assert "after" in facts["upstream hangs"]
+
+
+@pytest.mark.timeout(240)
+def test_costs_and_plots_in_miniature(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks/performance.py"), "--requests", "1"]
+    options = ["--points", "1", "--plots", str(tmp_path), "--state", str(tmp_path / "state")]
+    printed = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=200, check=True
+    ).stdout
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| `/v1/refine`")]
+    assert [float(row[4]) > 0 for row in rows] == [True, True]
+    assert len(list(tmp_path.glob("performance-*.png"))) == 3
