@@ -19,6 +19,7 @@ from cap_server.api.house import House
 from cap_server.app import create_app, open_tools
 from cap_server.bounded_http import BoundedHTTP
 from cap_server.engine import Engine, EngineOptions, about
+from cap_server.garbage import settle
 from cap_server.keys import Access, Keyring, access_of
 from cap_server.settings import Settings
 from cap_server.stores import Stores, open_stores
@@ -133,6 +134,7 @@ async def _serve(
     ends = [asyncio.ensure_future(end()) for end in until]
     try:
         await _listens(server, serving)
+        settle()
         started()
         await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
     finally:
