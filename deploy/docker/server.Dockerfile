@@ -19,8 +19,8 @@ RUN python3 -m venv /opt/cap \
  && /opt/cap/bin/pip install --no-cache-dir --no-compile -c constraints.txt '.[postgres,traces]' \
  && /opt/cap/bin/pip uninstall -y pip setuptools \
  && find /opt/cap -type d \( -name tests -o -name test -o -name _tests -o -path '*/sqlalchemy/testing' \) -prune -exec rm -rf {} + \
- && find /opt/cap/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.h' -o -name '*.a' \) -delete \
- && find /opt/cap/lib \( -path '*/uvloop/*.so' -o -path '*/sqlalchemy/*.so' \) -exec strip --strip-unneeded {} + \
+ && find /opt/cap/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ach]' \) -delete \
+ && find /opt/cap/lib -name '*.so' -regex '.*/\(uvloop\|sqlalchemy\|aiohttp\|multidict\|frozenlist\|propcache\|yarl\|greenlet\|httptools\)/.*' -exec strip --strip-unneeded {} + \
  && /opt/cap/bin/cap --help > /dev/null \
  && /opt/cap/bin/python -c "import cap_sandbox.zygote, cap_server.app, cap_server.observing.otel, psycopg, uvicorn.lifespan.on, uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl; from cap_sandbox.preload import warm_runner; warm_runner('light', policy=True); warm_runner('heavy', policy=True)"
 
