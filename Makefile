@@ -39,9 +39,9 @@ format:  ## Format the code and fix what the linter can.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench:  ## Real recorded answers through the server and sandbox: make bench FILE=recordings.jsonl.gz
-	@$(PYTHON) deploy/environments/install.py server
-	@$(BIN)/python benchmarks/recorded_gsm8k.py $(FILE)
+bench: setup  ## Measure; tables and plots go into docs/. ONLY=peers for one; FILE=recordings.jsonl.gz.
+	@$(BIN)/python benchmarks/everything.py $(ONLY:%=--only %)
+	@if [ -n "$(FILE)" ]; then $(BIN)/python benchmarks/recorded_gsm8k.py "$(FILE)"; fi
 
 openapi:  ## Write down the API as the server describes it now, for the TypeScript client.
 	@$(BIN)/cap openapi > clients/typescript/openapi.json

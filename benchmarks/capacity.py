@@ -81,16 +81,16 @@ async def _measured(folder: Path, refinements: int, *, at_once: int, programs: i
                 wall_s = time.perf_counter() - started
                 spent = [_cpu_s(each.pid) - b for each, b in zip((cap, pool), before, strict=True)]
                 memory = [_memory_mb(each.pid) for each in (cap, pool)]
-    out = Console()
+    out = Console(width=10_000, highlight=False, markup=False)
     out.print(
-        f"{refinements} refinements of {programs} programs, {at_once} at once, {wall_s:.1f} s"
+        f"{refinements} refinements of {programs} programs, {at_once} at once, {wall_s:.1f} s\n"
     )
     out.print("| | CPU ms / refinement | refinements / s / core | MB |\n| --- | --- | --- | --- |")
     for name, cpu_s, mb in zip(("server", "sandbox"), spent, memory, strict=True):
         each_ms = 1000 * cpu_s / refinements
         out.print(f"| {name} | {each_ms:.1f} | {1000 / each_ms:.0f} | {mb:.0f} |")
     out.print(
-        f"{refinements / wall_s:.0f} refinements / s on {len(os.sched_getaffinity(0))} cores, "
+        f"\n{refinements / wall_s:.0f} refinements / s on {len(os.sched_getaffinity(0))} cores, "
         "which this script shares."
     )
 
