@@ -51,10 +51,10 @@ def serving(folder: Path, model_url: str, **variables: str) -> Iterator[Serving]
 
 
 def launched(folder: Path, model_url: str, **variables: str) -> Serving:
-    """A server that was just started."""
-    port, log = free_port(), folder / "server.log"
+    """A server that was just started; `wait_for` it."""
+    port, log = variables.get("CAP_PORT") or str(free_port()), folder / "server.log"
     settings = {
-        "CAP_PORT": str(port),
+        "CAP_PORT": port,
         "CAP_MODEL_URL": model_url,
         "CAP_STATE_DIR": str(folder),
         "CAP_SANDBOX_WORKERS": "1",
