@@ -26,6 +26,10 @@ from cap_server.settings import Settings
 from cap_server.signals import Signals, listening
 from cap_server.stores import Stores, open_stores, place_of
 
+KEEP_ALIVE_S = 75
+"""For which idle connections stay open: longer than proxies keep them (nginx: 60 s). Who closes
+first must be the one that sends requests, or one is now and then sent into a closing connection."""
+
 _LAST_WORD_S = 1.0
 """For what is cut off to say so, before its connection is."""
 
@@ -218,6 +222,7 @@ def _config(app: FastAPI, *, drain_s: int) -> uvicorn.Config:
         server_header=False,
         http=BoundedHTTP,
         lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_S,
         # `_Served` is sooner, and says so to clients; this is for what cannot be cut off.
         timeout_graceful_shutdown=drain_s + 5,
     )

@@ -24,6 +24,8 @@ Say = Callable[[str], None]
 
 async def under(fault: Fault, at: Place, load: Load, *, for_s: float) -> Tally:
     """What became of the load while `fault` did its harm, and what was left of it after."""
+    # Kept connections and spare processes are as many as they become.
+    await Load(at.url, at_once=12, pause_s=0.0).send(30, Terms())
     before = {replica.pid: leaks.held(replica.pid) for replica in at.replicas}
     faults = leaks.tracebacks(at)
     async with load.running(fault.terms) as tally:
