@@ -40,7 +40,7 @@ async def kill_warm(place: Place, for_s: float) -> None:
 
 
 async def kill_spares(place: Place, for_s: float) -> None:
-    await _again_and_again(lambda: _strike(_spares(place), signal.SIGKILL), for_s, every_s=0.1)
+    await _again_and_again(lambda: _strike(_spares(place), signal.SIGKILL), for_s, every_s=0.4)
 
 
 async def pause_warm(place: Place, for_s: float) -> None:
