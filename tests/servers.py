@@ -67,7 +67,7 @@ def launched(folder: Path, model_url: str, **variables: str) -> Serving:
     return Serving(process, f"http://127.0.0.1:{port}", log, set())
 
 
-def wait_for(server: Serving, *, within_s: float = 90) -> None:
+def wait_for(server: Serving, *, within_s: float = 110) -> None:
     """Return once it listens."""
     deadline = time.monotonic() + within_s
     while not _answers(server.url):

@@ -98,7 +98,7 @@ async def full_disk(place: Place, for_s: float) -> None:
     """The disk has database and logs on it."""
     filler = place.replicas[0].folder.parent / "filler"
     await asyncio.sleep(for_s / 4)
-    await asyncio.to_thread(_fill, filler)
+    await asyncio.to_thread(fill, filler)
     await asyncio.sleep(for_s / 2)
     filler.unlink()
     await asyncio.sleep(for_s / 4)
@@ -202,7 +202,8 @@ def _spares(place: Place) -> list[int]:
     return [each for replica in place.replicas for each in replica.spares()]
 
 
-def _fill(filler: Path) -> None:
+def fill(filler: Path) -> None:
+    """Write until the disk is full."""
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from tests.chaos.place import Place, Replica
 from tests.processes import alive, descendants
 
 MORE_FILES = 12
-"""Kept connections come and go: clients', the upstream's, those to spare processes."""
+"""Those to spare processes come and go."""
+
+MORE_CONNECTIONS = 48
+"""Kept ones come and go: nginx's, and those to the upstream, four for each request."""
 
 MORE_PROCESSES = 4
 """Spare processes come and go, two kinds of them, as many as programs run at once."""
@@ -25,7 +29,10 @@ _SETTLED_S = 45.0
 
 @dataclass(frozen=True)
 class Held:
+    """Attributes: files: open descriptors but for `connections`, which are those of TCP."""
+
     files: int
+    connections: int
     processes: int
     mib: float
 
@@ -33,6 +40,7 @@ class Held:
         """What is more than it may be, in words."""
         bounds = (
             ("descriptors", before.files, self.files, MORE_FILES),
+            ("connections", before.connections, self.connections, MORE_CONNECTIONS),
             ("processes", before.processes, self.processes, MORE_PROCESSES),
             ("MiB", round(before.mib), round(self.mib), MORE_MIB),
         )
@@ -46,7 +54,22 @@ def held(pid: int) -> Held:
     family = descendants(pid)
     status = Path(f"/proc/{pid}/status").read_text()
     kib = int(status.partition("VmRSS:")[2].split()[0])
-    return Held(len(os.listdir(f"/proc/{pid}/fd")), len(family), kib / 1024)
+    connections = len(_open(pid) & _tcp(pid))
+    return Held(len(_open(pid)) - connections, connections, len(family), kib / 1024)
+
+
+def _open(pid: int) -> set[str]:
+    """What its descriptors point to; those that point to one thing count once."""
+    found = set[str]()
+    for each in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(os.readlink(f"/proc/{pid}/fd/{each}"))
+    return found
+
+
+def _tcp(pid: int) -> set[str]:
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    return {f"socket:[{line.split()[9]}]" for line in lines}
 
 
 async def leaked(replica: Replica, before: Held) -> list[str]:
