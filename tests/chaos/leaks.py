@@ -54,16 +54,17 @@ def held(pid: int) -> Held:
     family = descendants(pid)
     status = Path(f"/proc/{pid}/status").read_text()
     kib = int(status.partition("VmRSS:")[2].split()[0])
-    connections = len(_open(pid) & _tcp(pid))
-    return Held(len(_open(pid)) - connections, connections, len(family), kib / 1024)
+    tcp, open_ = _tcp(pid), _open(pid)
+    connections = sum(each in tcp for each in open_)
+    return Held(len(open_) - connections, connections, len(family), kib / 1024)
 
 
-def _open(pid: int) -> set[str]:
-    """What its descriptors point to; those that point to one thing count once."""
-    found = set[str]()
+def _open(pid: int) -> list[str]:
+    """What each of its descriptors points to."""
+    found = list[str]()
     for each in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):  # closed meanwhile
-            found.add(os.readlink(f"/proc/{pid}/fd/{each}"))
+            found.append(os.readlink(f"/proc/{pid}/fd/{each}"))
     return found
 
 
