@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cap_server.engine import Engine, EngineOptions, runs_on_gpu
 from cap_server.settings import Settings
-from tests.chaos.faults import hold
+from tests.chaos.faults import hold, send
 from tests.chaos.load import Load, Tally, Terms
 from tests.ports import free_port
 from tests.processes import alive, descendants
@@ -40,8 +40,7 @@ async def run(folder: Path, *, for_s: float) -> tuple[dict[str, Tally], dict[str
                     await hold(pids, for_s / 4)
             async with load.running(_TERMS) as killed:
                 await asyncio.sleep(for_s / 4)
-                for pid in pids:
-                    os.kill(pid, signal.SIGKILL)
+                send(pids, signal.SIGKILL)
                 await stack.aclose()
                 left = await asyncio.to_thread(alive, pids, within_s=30)
                 killed.violated(*(f"process {each} of vLLM is left" for each in left))

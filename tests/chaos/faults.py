@@ -170,11 +170,11 @@ async def _paused(pids: Callable[[], Iterable[int]], for_s: float) -> None:
 
 async def hold(pids: list[int], for_s: float) -> None:
     """Stop processes, and let them go on."""
-    _signal(pids, signal.SIGSTOP)
+    send(pids, signal.SIGSTOP)
     try:
         await asyncio.sleep(for_s)
     finally:
-        _signal(pids, signal.SIGCONT)
+        send(pids, signal.SIGCONT)
 
 
 async def _again_and_again(strike: Callable[[], None], for_s: float, *, every_s: float) -> None:
@@ -185,10 +185,11 @@ async def _again_and_again(strike: Callable[[], None], for_s: float, *, every_s:
 
 def _strike(pids: list[int], number: signal.Signals) -> None:
     if pids:
-        _signal([random.choice(pids)], number)
+        send([random.choice(pids)], number)
 
 
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """A signal to each that is still there."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
