@@ -8,7 +8,7 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from cap_server.engine import Engine, EngineOptions, runs_on_gpu
+from cap_server.engine import Engine, EngineError, EngineOptions, runs_on_gpu
 from cap_server.settings import Settings
 from tests.chaos.faults import hold, send
 from tests.chaos.load import Load, Tally, Terms
@@ -49,6 +49,10 @@ async def run(folder: Path, *, for_s: float) -> tuple[dict[str, Tally], dict[str
             after = await load.send(10, _TERMS)
             if not any(after.by[each] for each in ("confirmed", "corrected", "kept")):
                 killed.violated(f"it did not recover: {dict(after.by)}")
+    except EngineError as error:
+        failed = Tally()
+        failed.violated(str(error).splitlines()[0])
+        return {"vLLM": failed}, {}
     finally:
         server.process.kill()
         server.process.wait()

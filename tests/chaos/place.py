@@ -119,10 +119,10 @@ def _replica(folder: Path, model_url: str, shared: Mapping[str, str]) -> Replica
 
 @contextmanager
 def small_disk(at: Path, cannot: dict[str, str]) -> Iterator[Path]:
-    """A disk of 8 MiB where root may mount one; else a folder, and no disk is filled."""
+    """A disk of 48 MiB where root may mount one; else a folder, and no disk is filled."""
     at.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "chaos", str(at)],
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "chaos", str(at)],
         check=False,
         capture_output=True,
     )
