@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from cap_client import Refinement, StatusError
@@ -61,7 +62,8 @@ def _of_decision(
 def _written(value: float | None, *, like: str) -> str:
     """`value` as text; the server's own where it says the same number."""
     try:
-        return like if value is not None and float(like) == value else str(value)
+        same = value is not None and math.isclose(float(like), value, rel_tol=1e-9)
+        return like if same else str(value)
     except ValueError:
         return str(value)
 
