@@ -25,6 +25,7 @@ from cap_sandbox.wire import InvalidRequestError, decode_request, encode_executi
 # JSON writes one byte of a program as at most six.
 _MAX_BODY_BYTES = 6 * MAX_PROGRAM_BYTES + 4096
 _READY_S = 5.0
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _UNIX = "unix://"
 _PROBE = "answer = 6 * 7"
 
@@ -186,7 +187,7 @@ def _url(bind: str, server: asyncio.Server) -> str:
 async def serve(options: Namespace) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     pool = Pool(
         workers=options.workers,
@@ -200,6 +201,9 @@ async def serve(options: Namespace) -> None:
             _say(f"The sandbox is ready at {url} (tier {pool.tier}, {options.workers} workers)")
             await stopped.wait()
             _say("The sandbox ends what runs")
+            for number in _ENDING:  # the next one ends it at once, and the kernel what it started
+                asyncio.get_running_loop().remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
 
 
 async def _check(options: Namespace) -> int:

@@ -40,7 +40,7 @@ class _Zygote:
     children: dict[int, int] = field(default_factory=dict)
 
     def serve(self) -> None:
-        """Fork, kill and reap as told, until the pool is gone."""
+        """Fork, kill and reap as told, until the pool is gone, or the namespace is."""
         waker, wakened = socket.socketpair()
         for end in (waker, wakened):
             end.setblocking(False)
@@ -50,7 +50,8 @@ class _Zygote:
             readable, _, _ = select.select([self.control, waker], [], [])
             if waker in readable:
                 waker.recv(_MAX_MESSAGE)
-                self._reap()
+                if not self._reap():
+                    return
             if self.control in readable and not self._obey():
                 return
 
@@ -83,20 +84,24 @@ class _Zygote:
                 # Not reaped yet, so the number is still its own.
                 os.kill(pid, signal.SIGKILL)
 
-    def _reap(self) -> None:
-        while self.children:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+    def _reap(self) -> bool:
+        """False: the namespace's first process has ended, and nothing can be forked any more."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
             if not pid:
-                return
-            # Not one of these is the namespace's first process.
-            if pid in self.children:
-                ended = {
-                    "ended": self.children.pop(pid),
-                    "code": os.waitstatus_to_exitcode(status),
-                    "cpu_s": usage.ru_utime + usage.ru_stime,
-                    "peak_memory_bytes": usage.ru_maxrss * 1024,
-                }
-                self._tell(ended)
+                return True
+            if pid not in self.children:
+                return False
+            ended = {
+                "ended": self.children.pop(pid),
+                "code": os.waitstatus_to_exitcode(status),
+                "cpu_s": usage.ru_utime + usage.ru_stime,
+                "peak_memory_bytes": usage.ru_maxrss * 1024,
+            }
+            self._tell(ended)
 
     def _tell(self, message: Mapping[str, object]) -> None:
         self.control.send(json.dumps(message).encode())

@@ -32,6 +32,7 @@ from cap_server.api.house import House
 from cap_server.batches.batches import Batches
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
 from cap_server.domain import CriticName
+from cap_server.ending import Ending
 from cap_server.keys import Keyring, Turnstile
 from cap_server.observing import (
     NO_TRACES,
@@ -102,8 +103,17 @@ def create_app(
             measured = replace(
                 observed, sandbox=MeasuredSandbox(observed.sandbox, admission.waited)
             )
+            app.state.ending = Ending()
             app.state.house = House(
-                settings, measured, ledger, keyring, turnstile, batches, metrics, admission
+                settings,
+                measured,
+                ledger,
+                keyring,
+                turnstile,
+                batches,
+                metrics,
+                admission,
+                app.state.ending,
             )
             yield
         await asyncio.to_thread(traces.close)

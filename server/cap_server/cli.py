@@ -33,7 +33,9 @@ from cap_server.refine_cli import EXIT_CODES, refine_
 from cap_server.sandbox_cli import sandbox_cli
 from cap_server.serving import ServingError, serve, up
 from cap_server.settings import Settings
+from cap_server.stores import place_of
 from cap_server.strategies_cli import strategies_
+from cap_server.unfailing import Unfailing
 
 _MEANING_OF: dict[Access, str] = {
     "keys": "Callers need an API key.",
@@ -43,6 +45,11 @@ _MEANING_OF: dict[Access, str] = {
     "open": "[bold yellow]Open: no API keys, and whoever reaches it can use it.[/] "
     "POST /v1/execute is off.",
 }
+
+_NOTHING_STORED = (
+    "[yellow]Nothing can be stored in {place}, for now: what is learned of sources stays in "
+    "memory, and batches cannot be continued. The log says why.[/]"
+)
 
 cli = typer.Typer(
     help="Refine any model's chain of thought with programs.",
@@ -67,6 +74,7 @@ Open = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    sys.stderr = Unfailing(sys.stderr)
     cli()
 
 
@@ -86,6 +94,7 @@ def up_(
     settings = settings_of(
         host=host, port=port, engine_model=model, engine_port=engine_port, open=open_ or None
     )
+    configure_logs(settings.log_level)
     options = EngineOptions(
         python=settings.engine_python,
         model=settings.engine_model,
@@ -107,6 +116,7 @@ def up_(
 def serve_(host: Host = None, port: Port = None, open_: Open = False) -> None:
     """Start the server alone, against the model at CAP_MODEL_URL."""
     settings = settings_of(host=host, port=port, open=open_ or None)
+    configure_logs(settings.log_level)
     waiting = terminal.Waiting(_err)
     _run(serve(settings, started=partial(_started, settings, waiting)))
 
@@ -152,9 +162,10 @@ def _run(work: Coroutine[None, None, None]) -> None:
         fail(str(error), code=1)
 
 
-def _started(settings: Settings, waiting: terminal.Waiting, access: Access) -> None:
+def _started(
+    settings: Settings, waiting: terminal.Waiting, access: Access, *, stores: bool
+) -> None:
     waiting.done()
-    configure_logs(settings.log_level)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
     _err.print(
@@ -163,6 +174,8 @@ def _started(settings: Settings, waiting: terminal.Waiting, access: Access) -> N
         soft_wrap=True,
     )
     _err.print(_MEANING_OF[access])
+    if not stores:
+        _err.print(_NOTHING_STORED.format(place=escape(place_of(settings))), soft_wrap=True)
     _err.print("\nTry it in another terminal:\n")
     _err.print(EXAMPLE.curl(url), markup=False, highlight=False, soft_wrap=True)
     _err.print("\nCtrl-C stops it.")

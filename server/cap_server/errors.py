@@ -139,6 +139,19 @@ class StoreUnavailableError(CapError):
     code = "store_unavailable"
 
 
+class StoreUnusableError(StoreUnavailableError):
+    """The database answers, and cannot be used: damaged, or a newer version's."""
+
+    code = "store_unusable"
+
+
+class EndingError(CapError):
+    """The server ends, and the time that requests under way had is over."""
+
+    status = 503
+    code = "server_ends"
+
+
 class NameTakenError(CapError):
     """Another key has this name."""
 

@@ -17,14 +17,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy.engine import make_url
 
 from cap_server.domain import Key
-from cap_server.errors import NameTakenError, StoreUnavailableError
+from cap_server.errors import NameTakenError, StoreUnavailableError, StoreUnusableError
 from cap_server.keys import RIGHTS, digest_of, new_secret
 from cap_server.ports import KeyStore
 from cap_server.settings import Settings
-from cap_server.stores import open_stores
+from cap_server.stores import open_stores, place_of
 
 T = TypeVar("T")
 
@@ -124,7 +123,7 @@ def _with_store(work: Callable[[KeyStore], Awaitable[T]]) -> tuple[T, str]:
         settings = Settings()
     except ValidationError as error:
         _fail("; ".join(fault["msg"] for fault in error.errors()), code=2)
-    place = make_url(settings.database()).render_as_string(hide_password=True)
+    place = place_of(settings)
 
     async def done() -> T:
         with open_stores(settings) as stores:
@@ -132,6 +131,8 @@ def _with_store(work: Callable[[KeyStore], Awaitable[T]]) -> tuple[T, str]:
 
     try:
         return asyncio.run(done()), place
+    except StoreUnusableError as error:
+        _fail(f"{place} cannot be used. {error.message}", code=1)
     except StoreUnavailableError:
         _fail(f"The database {place} does not answer.", code=1)
     except NameTakenError as error:

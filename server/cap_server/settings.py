@@ -187,6 +187,13 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address that the server listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="The port that the server listens on.")
+    leave_s: int = Field(
+        1,
+        ge=0,
+        le=600,
+        description="Seconds for which a server that SIGTERM ends still takes requests while "
+        "/ready is 503, so that proxies hear of it first.",
+    )
     drain_s: int = Field(
         10, ge=0, le=600, description="Seconds that requests under way have when the server ends."
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from sqlalchemy import make_url
+
 from cap_server.adapters.sql import Database
 from cap_server.adapters.sql_batches import SQLBatches
 from cap_server.adapters.sql_keys import SQLKeys
@@ -16,9 +18,17 @@ from cap_server.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Stores:
+    """Attributes: database: what they share."""
+
     patterns: PatternStore
     keys: KeyStore
     batches: BatchStore
+    database: Database
+
+
+def place_of(settings: Settings) -> str:
+    """Where the database is, for people: without its password."""
+    return make_url(settings.database()).render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -30,7 +40,10 @@ def open_stores(settings: Settings) -> Iterator[Stores]:
     database = Database(settings.database())
     try:
         yield Stores(
-            patterns=SQLPatterns(database), keys=SQLKeys(database), batches=SQLBatches(database)
+            patterns=SQLPatterns(database),
+            keys=SQLKeys(database),
+            batches=SQLBatches(database),
+            database=database,
         )
     finally:
         database.close()

@@ -77,6 +77,13 @@ async def test_a_lease_that_nobody_renews_ends_by_itself(database: Open) -> None
                 await asyncio.sleep(0.01)
 
 
+async def test_a_lease_from_before_the_clock_was_set_back_holds_nobody_up(database: Open) -> None:
+    one, two = SQLBatches(database()), SQLBatches(database())
+    batch = await claim(one, lease_s=86_400)
+    assert await claim(two, holder="two", lease_s=15) == batch
+    assert not await one.renew(batch, holder="one", lease_s=15)
+
+
 async def test_a_name_stands_for_one_body_and_for_each_tenant_alone(database: Open) -> None:
     store = SQLBatches(database())
     batch = await claim(store)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cap_server.serving import KEEP_ALIVE_S
 from cap_server.settings import Settings
 from tests.deploy.programs import DEPLOY, ROOT, program, run
 
@@ -71,6 +72,13 @@ def test_compose_and_chart_set_only_what_there_is() -> None:
     gpu = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text("utf-8"))
     for each in (compose, gpu):
         assert set(each["services"]["server"]["environment"]) <= known
+
+
+def test_the_proxy_gives_idle_connections_up_before_the_server_does() -> None:
+    text = (DEPLOY / "proxy/nginx.conf").read_text("utf-8")
+    kept = re.search(r"^  keepalive_timeout (\d+)s;$", text, re.MULTILINE)
+    assert kept is not None
+    assert int(kept[1]) < KEEP_ALIVE_S
 
 
 def test_images_take_nothing_from_the_repository_that_is_not_named() -> None:

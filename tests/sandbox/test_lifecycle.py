@@ -153,6 +153,19 @@ async def test_the_next_program_is_served_when_every_warm_process_was_killed(
     await assert_serves(pool)
 
 
+async def test_a_warm_process_that_can_fork_no_more_is_replaced(
+    pool: Pool, others: set[int]
+) -> None:
+    def mine() -> set[int]:
+        return {pid for pid in set(warm_processes()) - others if children(pid)}
+
+    await until(lambda: len(mine()) == 2 * min(2, len(os.sched_getaffinity(0))))
+    for pid in mine():
+        # The first that it forked is its namespace's first, without which there is no other.
+        os.kill(min(children(pid)), signal.SIGKILL)
+    await assert_serves(pool)
+
+
 async def test_a_program_whose_warm_process_is_killed_is_run_again(
     pool: Pool, others: set[int]
 ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,8 @@ import structlog
 from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from cap_server.errors import StoreUnavailableError
+from cap_server.adapters.schema import STEPS, Step, bring_up, look
+from cap_server.errors import StoreUnavailableError, StoreUnusableError
 
 T = TypeVar("T")
 
@@ -26,10 +28,15 @@ class Database:
 
     Args:
         url: as SQLAlchemy takes it: `sqlite:///FILE`, `postgresql+psycopg://…`.
+        steps: that lead from the first version of the tables to this one's.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, steps: Sequence[Step] = STEPS) -> None:
         self._url = url
+        self._steps = steps
+        self._looked = False
+        self._brought_up = False
+        self._failed = ""
         self._engine: Engine | None = None
         self._made: set[MetaData] = set()
         self._closed = False
@@ -44,11 +51,21 @@ class Database:
 
         Raises:
             StoreUnavailableError: the database does not answer; nothing was done.
+            StoreUnusableError: it is damaged, or of a newer version.
         """
         if self._closed:
             raise StoreUnavailableError("The database is closed.")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._work, work, tables)
+
+    async def check(self) -> None:
+        """Bring its tables up to this version, and write once.
+
+        Raises:
+            StoreUnavailableError: it does not answer, or nothing can be written.
+            StoreUnusableError: it is damaged, or of a newer version.
+        """
+        await self.run(lambda _: None, tables=MetaData())
 
     def absent(self) -> bool:
         """Whether it is an SQLite file that nobody has made yet."""
@@ -69,16 +86,43 @@ class Database:
     def _work(self, work: Callable[[Connection], T], tables: MetaData | None) -> T:
         try:
             engine = self._opened()
+            self._prepare(engine, writes=tables is not None)
             if tables is not None and tables not in self._made:
-                _make(tables, engine)
+                _twice(lambda: tables.create_all(engine))
                 self._made.add(tables)
             with engine.begin() as connection:
-                return work(connection)
+                done = work(connection)
+            self._tell("")
+            return done
         except (SQLAlchemyError, OSError, ImportError) as error:
-            _log.warning("database_failed", error=repr(error)[:500])
+            damaged = _is_damaged(error)
+            if self._looked or not damaged:  # else whoever opens it says so
+                self._tell(repr(error)[:500])
+            if damaged:
+                raise StoreUnusableError("It is damaged, or no database.") from error
             raise StoreUnavailableError(
                 "The database does not answer.", retry_after_s=_RETRY_AFTER_S
             ) from error
+
+    def _prepare(self, engine: Engine, *, writes: bool) -> None:
+        """See to it that the tables are of this version, once."""
+        if not self._looked:
+            with engine.begin() as connection:
+                writes = look(connection, self._steps) or writes
+            self._looked = not writes
+        if writes and not self._brought_up:
+            _twice(lambda: self._bring_up(engine))
+            self._looked = self._brought_up = True
+
+    def _bring_up(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            bring_up(connection, self._steps)
+
+    def _tell(self, failed: str) -> None:
+        """Once, not each second: a database that is away shall not fill the disk with its log."""
+        if failed and failed != self._failed:
+            _log.warning("database_failed", error=failed)
+        self._failed = failed
 
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -86,9 +130,14 @@ class Database:
         return self._engine
 
 
-def _make(tables: MetaData, engine: Engine) -> None:
+def _twice(work: Callable[[], None]) -> None:
+    """Another replica may have done it between the look and the making."""
     try:
-        tables.create_all(engine)
+        work()
     except SQLAlchemyError:
-        # Another replica may have made them between the look and the making.
-        tables.create_all(engine)
+        work()
+
+
+def _is_damaged(error: Exception) -> bool:
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", None)
+    return code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)

@@ -38,6 +38,9 @@ from cap_server.batches.item import Item, Name
 from cap_server.domain import Usage
 from cap_server.errors import BatchHeldError, BatchMismatchError
 
+_SLACK_S = 5.0
+"""By which replicas' leases may differ in length, and a clock may be corrected."""
+
 _metadata = MetaData()
 _batches = Table(
     "cap_batches",
@@ -122,7 +125,9 @@ def _claim(connection: Connection, name: Name, new_id: str, holder: str, lease_s
     ).one()
     if row.body_hash != name.body_hash:
         raise BatchMismatchError
-    free = update(_batches).where(c.id == row.id, or_(c.until <= now, c.holder == holder))
+    # No lease is longer: one that seems so was given before the clock was set back.
+    over = or_(c.until <= now, c.until > now + lease_s + _SLACK_S)
+    free = update(_batches).where(c.id == row.id, or_(over, c.holder == holder))
     leased = free.values(holder=holder, until=now + lease_s, used=time.time())
     if connection.execute(leased).rowcount == 0:
         raise BatchHeldError(

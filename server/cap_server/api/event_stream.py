@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cap_server.api.errors import INTERNAL, error_out
-from cap_server.api.gone import disconnected, unless_gone
+from cap_server.api.gone import cut_off, disconnected, unless_gone
+from cap_server.ending import cut_off_error
 from cap_server.errors import CapError
 
 HEARTBEAT_S = 10.0
@@ -79,6 +80,7 @@ async def event_stream(
     Raises:
         CapError: what `frames` raised before its first frame.
         ClientGoneError: the reader left before.
+        EndingError: the server ended before. Later, it is told as an error in the stream.
     """
     first = asyncio.ensure_future(next_of(frames))
     try:
@@ -88,7 +90,14 @@ async def event_stream(
     except BaseException:
         await closed(frames, first)
         raise
-    return _EventStream(frames, first, error_event=error_event, end=end, silence=heartbeat_s)
+    return _EventStream(
+        frames,
+        first,
+        cut=cut_off(request),
+        error_event=error_event,
+        end=end,
+        silence=heartbeat_s,
+    )
 
 
 class _EventStream(Response):
@@ -99,6 +108,7 @@ class _EventStream(Response):
         frames: Frames,
         first: asyncio.Future[bytes | None],
         *,
+        cut: set[asyncio.Future[None]],
         error_event: str | None,
         end: bytes,
         silence: float,
@@ -107,6 +117,7 @@ class _EventStream(Response):
         del self.headers["content-length"]
         self._frames = frames
         self._next = first
+        self._cut = cut
         self._error_event = error_event
         self._end = end
         self._silence = silence
@@ -124,10 +135,12 @@ class _EventStream(Response):
 
     async def _send_all(self, send: Send, leaving: asyncio.Future[None]) -> None:
         while not leaving.done():
-            either: set[asyncio.Future[Any]] = {self._next, leaving}
+            either: set[asyncio.Future[Any]] = {self._next, leaving, *self._cut}
             await asyncio.wait(either, timeout=self._silence, return_when=asyncio.FIRST_COMPLETED)
             if leaving.done():
                 return
+            if any(each.done() for each in self._cut):
+                await self._cut_off()
             chunk = self._taken() if self._next.done() else _HEARTBEAT
             try:
                 async with asyncio.timeout(_LONGEST_SEND_S):
@@ -137,6 +150,13 @@ class _EventStream(Response):
                 return
             if chunk is None:
                 return
+
+    async def _cut_off(self) -> None:
+        """What comes next, and last, is the error that says why."""
+        self._cut = set()
+        await closed(self._frames, self._next)
+        self._next = asyncio.get_running_loop().create_future()
+        self._next.set_exception(cut_off_error())
 
     def _taken(self) -> bytes | None:
         """The next frame, and the one after it is asked for; None when there are no more."""

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from cap_server.admission import Admission
 from cap_server.api.door import Caller
 from cap_server.batches.batches import Batches
+from cap_server.ending import Ending
 from cap_server.errors import ForbiddenError, UnauthorizedError
 from cap_server.keys import Keyring, Turnstile
 from cap_server.observing import Metrics
@@ -29,6 +30,7 @@ class House:
     batches: Batches
     metrics: Metrics
     admission: Admission
+    ending: Ending
 
 
 # Coroutines, because FastAPI sends plain functions to a thread each.

@@ -51,7 +51,14 @@ async def health() -> HealthOut:
 
 @router.get("/ready", responses={503: {"model": ReadyOut}})
 async def ready(house: InHouse, response: Response) -> ReadyOut:
-    """Whether a refinement would work now: the model answers, the sandbox runs a program."""
+    """Whether a refinement would work now: the model answers, the sandbox runs a program.
+
+    A server that was told to end says so, while it still takes requests.
+    """
+    if house.ending.announced:
+        response.status_code = 503
+        ends = CheckOut(ready=False, detail="The server ends.")
+        return ReadyOut(ready=False, checks={"server": ends}, replicas=[])
     checks = dict(zip(_parts(house), await _checks(house), strict=True))
     all_ready = all(check.ready for check in checks.values())
     response.status_code = 200 if all_ready else 503
