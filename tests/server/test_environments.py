@@ -276,7 +276,8 @@ def test_training_is_installed_in_the_versions_of_both_lists_of_constraints(
     text = (root / "pyproject.toml").read_text().replace("dev = []", 'dev = []\ntrain = ["trl"]')
     (root / "pyproject.toml").write_text(text)
     backend = (root / "backend.py").read_text()
-    extra = 'Provides-Extra: dev\\nProvides-Extra: train\\nRequires-Dist: trl; extra == \'train\'\\n'
+    extra = "Provides-Extra: dev\\nProvides-Extra: train\\n"
+    extra += "Requires-Dist: trl; extra == 'train'\\n"
     (root / "backend.py").write_text(backend.replace("Provides-Extra: dev\\n", extra))
     (root / "constraints.txt").write_text("both==1\n")
     (root / "constraints-train.txt").write_text("trl==1\ntorch==2.13.0\n")

@@ -85,6 +85,8 @@ def prefer(options: PreferOptions, *, say: Callable[[str], None] = run.say) -> P
     loss = loss_of(options.loss, nll=options.nll)
     data = _data(options, loss)
     resumed = folder.resume(clock)
+    if resumed:
+        say(f"Going on from {resumed.path.name}.")
     pace = Pace(
         clock,
         total_steps=math.ceil(len(data) / _per_step(options, loss) * options.epochs),

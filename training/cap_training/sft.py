@@ -30,6 +30,8 @@ from cap_training.tokenizer import train_tokenizer
 from cap_training.watch import HeldOut, Watch
 
 _COMPILE_FROM_S = 1800.0
+_COMPILE_FROM_TOKENS = 5_000_000
+"""Where time has no limit: compiling takes minutes on a busy CPU."""
 _TOKENIZER_ROWS = 100_000
 
 
@@ -153,7 +155,7 @@ def sft(options: SftOptions, *, say: Callable[[str], None] = run.say) -> Path:
         measure_every_s=options.measure_every_s,
         say=say,
     )
-    if _compiles(options):
+    if _compiles(options, bundles):
         model.base_model.compile(dynamic=True)
     trainer = BundleTrainer(
         model=model,
@@ -221,10 +223,12 @@ def _accumulation(options: SftOptions) -> int:
     return max(1, options.batch_tokens // (options.micro_tokens or options.batch_tokens))
 
 
-def _compiles(options: SftOptions) -> bool:
+def _compiles(options: SftOptions, bundles: Bundles) -> bool:
     if options.compile is not None:
         return options.compile
-    return options.lora == 0 and (options.budget_s or math.inf) >= _COMPILE_FROM_S
+    tokens = min(bundles.tokens * options.epochs, options.max_tokens or math.inf)
+    long_s = (options.budget_s or math.inf) >= _COMPILE_FROM_S
+    return options.lora == 0 and long_s and tokens >= _COMPILE_FROM_TOKENS
 
 
 def _optimizer(model: Any, options: SftOptions) -> Any:

@@ -35,8 +35,8 @@ def evaluate_(
 ) -> None:
     """Measure a model through vLLM and the server, and write a report."""
     from cap_server.logs import configure_logs
-    from cap_training.evaluate.asking import SYSTEMS
     from cap_training.evaluate.evaluation import EvaluateOptions, evaluate
+    from cap_training.evaluate.systems import SYSTEMS
     from cap_training.run import say
     from cap_training.serving import Server, served
 

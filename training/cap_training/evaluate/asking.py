@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,20 +17,11 @@ from cap_server.settings import Settings
 from cap_training.budget import Clock, spoken
 from cap_training.data.journal import Journal
 from cap_training.evaluate.items import Item
+from cap_training.evaluate.systems import SYSTEMS
 from cap_training.failures import TrainingError
 
 _SAY_EVERY_S = 10.0
 _DEADLINE_S = 300.0
-
-SYSTEMS: Mapping[str, Mapping[str, Any]] = {
-    "greedy": {"name": "single"},
-    "majority of 8": {"name": "majority", "programs": 8, "overrule": 0},
-    "majority of 8, gated": {"name": "majority", "programs": 8},
-    "best of 8": {"name": "best_of_n", "programs": 8, "critic": "generative"},
-    "BoNBoN 4+4": {"name": "bonbon", "cots": 4, "programs": 4, "critic": "generative"},
-    "adaptive": {"name": "adaptive"},
-}
-"""What is measured, where the server offers the strategy."""
 
 
 @dataclass(frozen=True)

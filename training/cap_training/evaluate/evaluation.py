@@ -12,10 +12,11 @@ from cap_training.budget import Clock
 from cap_training.data.files import json_lines, sha256
 from cap_training.data.journal import Journal
 from cap_training.evaluate import results
-from cap_training.evaluate.asking import SYSTEMS, Asker, Outcome, offered, server
+from cap_training.evaluate.asking import Asker, Outcome, offered, server
 from cap_training.evaluate.critic import judgements
 from cap_training.evaluate.items import Item, read_items
 from cap_training.evaluate.report import Report, write_report
+from cap_training.evaluate.systems import SYSTEMS
 from cap_training.failures import TrainingError
 
 _CRITIC_SHARE = 0.2
