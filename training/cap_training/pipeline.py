@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from cap_training import candidates, making
+from cap_training import candidates, making, run
 from cap_training.budget import Clock, spoken
 from cap_training.card import card
 from cap_training.evaluate.evaluation import EvaluateOptions, evaluate
@@ -64,6 +64,7 @@ class Pipeline:
             TrainingError: a stage cannot go on; what is done stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        run.prepare(self.recipe.seed)
         self._begin()
         self._starts_left = self.recipe.prefer.rounds + 1 + self.recipe.evaluate.compare
         self._stage("data", "Making the data.")

@@ -102,9 +102,12 @@ class Asker:
                     rest_s = min(rest_s, (self.budget_s or rest_s + now) - now)
                     self.say(f"  {asked:,} of {len(left):,} asked, {spoken(rest_s)} left")
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.at_once):
-                group.create_task(worker())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.at_once):
+                    group.create_task(worker())
+        except* TrainingError as failures:
+            raise failures.exceptions[0] from None
         wanted = {item.key for item in items}
         return [each for each in done if each.key in wanted and each.system in systems]
 

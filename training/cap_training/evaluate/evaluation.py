@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from cap_training.evaluate.critic import judgements
 from cap_training.evaluate.items import Item, read_items
 from cap_training.evaluate.report import Report, write_report
 from cap_training.evaluate.systems import SYSTEMS
-from cap_training.failures import TrainingError
+from cap_training.failures import RowsError, RunError, TrainingError
+from cap_training.watch import write_whole
 
 _CRITIC_SHARE = 0.2
 """Of the budget, for the critic's questions."""
@@ -54,10 +56,12 @@ async def evaluate(
 
     Raises:
         RowsError: a file cannot be used.
+        RunError: the folder holds another evaluation.
         TrainingError: the server or the model refused, or nothing was asked.
     """
     clock = Clock()
     options.output.mkdir(parents=True, exist_ok=True)
+    _claim(options)
     async with MathVerify() as equality, server(settings) as client:
         items = await read_items(
             options.data, most=options.most, seed=options.seed, equality=equality
@@ -88,6 +92,26 @@ async def evaluate(
     )
     write_report(report, options.output)
     return report
+
+
+def _claim(options: EvaluateOptions) -> None:
+    """Notes what is evaluated: outcomes that lie there already may be another model's."""
+    record = options.output / "evaluation.json"
+    ours = {
+        "model": options.model,
+        "seed": options.seed,
+        "data": {str(path): _digest(path) for path in options.data},
+    }
+    if record.exists() and json.loads(record.read_text("utf-8")) != ours:
+        raise RunError(f"{options.output} holds another evaluation: choose another folder.")
+    write_whole(record, json.dumps(ours, indent=1, ensure_ascii=False))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise RowsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _facts(
