@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy run test test-deploy chaos check format bench clean constraints openapi constraints-train
+.PHONY: help setup setup-train setup-deploy run test test-deploy chaos check format bench clean constraints openapi constraints-train test-train
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: setup setup-train setup-deploy  ## Run all tests, those against the real v
 	@.train/bin/python -m pytest tests/training
 	@$(BIN)/python -m pytest --ignore=tests/training \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-train: setup setup-train  ## A whole recipe in small, from data to a model that vLLM serves: 2 minutes.
+	@CAP_TEST_TRAIN=1 .train/bin/python -m pytest tests/training/test_miniature.py
 
 test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, replicas. Needs root, podman.
 	@$(PYTHON) deploy/environments/install.py server

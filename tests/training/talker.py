@@ -22,12 +22,13 @@ class Asked:
     Attributes:
         message: its last message.
         nth: how often that was asked before.
-        seed: of the draw.
+        seed, temperature: of the draw.
     """
 
     message: str
     nth: int
     seed: int
+    temperature: float
 
 
 Reply = Callable[[Asked], str | float]
@@ -56,7 +57,7 @@ def talking(reply: Reply) -> Iterator[Talker]:
             message = body["messages"][-1]["content"]
             with lock:
                 nth = sum(each.message == message for each in talker.asked)
-                asked = Asked(message, nth, body.get("seed") or 0)
+                asked = Asked(message, nth, body.get("seed") or 0, body["temperature"])
                 talker.asked.append(asked)
             self._send(_completion(reply(asked)))
 

@@ -73,10 +73,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def margin(folder: Path) -> float:
     """By how many nats, on average, the model finds the chosen text likelier than the rejected."""
     model, tokenizer = models.load(folder)
-    return likelihood(model, tokenizer, "chosen") - likelihood(model, tokenizer, "rejected")
+    with torch.no_grad():
+        return likelihood(model, tokenizer, "chosen") - likelihood(model, tokenizer, "rejected")
 
 
-@torch.no_grad()
 def likelihood(model: Any, tokenizer: Any, side: str) -> float:
     told = [{"prompt": pair["prompt"], "completion": pair[side]} for pair in PAIRS]
     tokens, _ = rows.tokenize(told, tokenizer, context=128)

@@ -54,12 +54,12 @@ def make(shape: Shape, tokenizer: Any) -> Any:
     return LlamaForCausalLM(config)
 
 
-def load(folder: Path | str, *, lora: bool = False) -> tuple[Any, Any]:
+def load(folder: Path | str, *, frozen: bool = False) -> tuple[Any, Any]:
     """A model and its tokenizer, from files on this machine.
 
     Args:
         folder: as `save_pretrained` wrote it.
-        lora: its weights will stay as they are: they are kept in bf16, which halves their memory.
+        frozen: its weights will stay as they are: they are kept in bf16, which halves their memory.
 
     Raises:
         RunError: there is no model.
@@ -68,7 +68,7 @@ def load(folder: Path | str, *, lora: bool = False) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.bfloat16 if lora else torch.float32,
+            dtype=torch.bfloat16 if frozen else torch.float32,
             attn_implementation=attention(),
             use_safetensors=True,
             trust_remote_code=False,

@@ -81,7 +81,7 @@ def prefer(options: PreferOptions, *, say: Callable[[str], None] = run.say) -> P
         return folder.model
     folder.begin(options, files=(*options.data, *options.held_out))
     run.prepare(options.seed)
-    model, tokenizer = models.load(options.base, lora=options.lora > 0)
+    model, tokenizer = models.load(options.base, frozen=options.lora > 0)
     loss = loss_of(options.loss, nll=options.nll)
     data = _data(options, loss)
     resumed = folder.resume(clock)

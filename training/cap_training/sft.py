@@ -178,7 +178,7 @@ def sft(options: SftOptions, *, say: Callable[[str], None] = run.say) -> Path:
 
 def _model(options: SftOptions, folder: run.Folder) -> tuple[Any, Any]:
     if options.base is not None:
-        return models.load(options.base, lora=options.lora > 0)
+        return models.load(options.base, frozen=options.lora > 0)
     kept = folder.path / "tokenizer"
     if kept.is_dir():  # a run that goes on must not number its tokens anew
         tokenizer = AutoTokenizer.from_pretrained(kept)
