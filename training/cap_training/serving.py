@@ -41,6 +41,18 @@ class Serve(Protocol):
 
 
 @asynccontextmanager
+async def reached(
+    model: Path | None, url: str | None, name: str, *, say: Callable[[str], None]
+) -> AsyncIterator[Server]:
+    """The API at `url`, which calls the model `name`; or, without one, `model` in vLLM."""
+    if model is None:
+        yield Server(str(url), name)
+    else:
+        async with served(model, say=say) as server:
+            yield server
+
+
+@asynccontextmanager
 async def served(model: Path, *, say: Callable[[str], None]) -> AsyncIterator[Server]:
     """Starts vLLM with the model in the folder `model`, and stops it in the end.
 

@@ -27,6 +27,7 @@ from cap_training.held_out import completion_logits, measure
 from cap_training.optimizer import MuonAdamW
 from cap_training.pace import Pace
 from cap_training.tokenizer import train_tokenizer
+from cap_training.trainers import Paced, shared
 from cap_training.watch import HeldOut, Watch
 
 _COMPILE_FROM_S = 1800.0
@@ -71,28 +72,17 @@ class SftOptions:
     measure_every_s: float = 900.0
 
 
-class BundleTrainer(SFTTrainer):
+class BundleTrainer(Paced, SFTTrainer):
     """`SFTTrainer` on bundles: counts tokens, and spares a CPU the vocabulary's matrix."""
 
-    optimizer: Any
-    lr_scheduler: Any
-
     def __init__(self, *args: Any, pace: Pace, options: SftOptions, **more: Any) -> None:
-        self._pace, self._options = pace, options
+        self.pace, self._options = pace, options
         super().__init__(*args, **more)
 
     def create_optimizer(self, model: Any = None) -> Any:
         if self.optimizer is None:
             self.optimizer = _optimizer(self.model if model is None else model, self._options)
         return self.optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        if self.lr_scheduler is None:
-            self.lr_scheduler = run.schedule(optimizer or self.optimizer, self._pace)
-        return self.lr_scheduler
-
-    def create_model_card(self, *args: Any, **more: Any) -> None:
-        """Leaves the card to `export`: a checkpoint is nothing to publish."""
 
     def compute_loss(
         self,
@@ -102,7 +92,7 @@ class BundleTrainer(SFTTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         ids, labels = inputs["input_ids"], inputs["labels"]
-        self._pace.tokens += int((ids != self.processing_class.pad_token_id).sum())
+        self.pace.tokens += int((ids != self.processing_class.pad_token_id).sum())
         if ids.device.type != "cpu":
             places = torch.arange(ids.shape[1], device=ids.device)[None]
             fed = {**inputs, "position_ids": places}
@@ -241,24 +231,13 @@ def _optimizer(model: Any, options: SftOptions) -> Any:
 
 def _config(options: SftOptions, folder: run.Folder) -> SFTConfig:
     return SFTConfig(
-        output_dir=str(folder.checkpoints),
-        per_device_train_batch_size=1,  # bundle
-        gradient_accumulation_steps=_accumulation(options),
-        gradient_checkpointing=options.lora > 0,
-        num_train_epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        max_grad_norm=1.0,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        logging_strategy="no",  # `Watch` says when
-        save_strategy="no",
-        save_total_limit=2,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        **shared(
+            options,
+            output=str(folder.checkpoints),
+            batch=1,  # bundle
+            passes=_accumulation(options),
+        ),
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
-        seed=options.seed,
-        data_seed=options.seed,
     )
