@@ -234,7 +234,7 @@ async def test_every_system_goes_through_the_server_and_a_critic_finds_the_one_r
     assert gated.value < ungated.value
 
 
-async def test_an_evaluation_goes_on_from_its_outcomes(tmp_path: Path) -> None:
+async def test_an_evaluation_goes_on_from_its_outcomes_and_from_no_others(tmp_path: Path) -> None:
     whole = await evaluated(tmp_path, corrector)
     journal = tmp_path / "report" / "outcomes.jsonl"
     lines = journal.read_text("utf-8").splitlines(keepends=True)
@@ -249,10 +249,6 @@ async def test_an_evaluation_goes_on_from_its_outcomes(tmp_path: Path) -> None:
     drawn = [message for message in asked if not message.endswith("Correct?")]
     assert len(drawn) == len(lines) - 5
     assert again.lines == whole.lines
-
-
-async def test_the_outcomes_of_another_model_are_not_taken_for_this_ones(tmp_path: Path) -> None:
-    await evaluated(tmp_path, corrector)
     with pytest.raises(TrainingError, match="another evaluation"):
         await evaluated(tmp_path, follower, seed=3)
 

@@ -121,7 +121,7 @@ def test_a_recipe_goes_through_all_stages_and_a_second_time_does_nothing(
                 "learning_rate": 0.01,
                 "epochs": 1,
             },
-            "mine": {"rows": 24, "samples": 3, "temperature": 2.0},
+            "mine": {"rows": 12, "samples": 3, "temperature": 2.0},
             "prefer": {
                 "losses": ["sigmoid"],
                 "batch_pairs": 2,

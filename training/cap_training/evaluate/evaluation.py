@@ -62,6 +62,7 @@ async def evaluate(
     clock = Clock()
     options.output.mkdir(parents=True, exist_ok=True)
     _claim(options)
+    theirs = _theirs(options)
     async with MathVerify() as equality, server(settings) as client:
         items = await read_items(
             options.data, most=options.most, seed=options.seed, equality=equality
@@ -87,7 +88,7 @@ async def evaluate(
         facts=_facts(options, items, outcomes, systems, clock),
         lines=results.lines(outcomes),
         critic=results.critic(judged),
-        against=_against(options, outcomes),
+        against=results.against(outcomes, theirs),
         other=str(options.against or ""),
     )
     write_report(report, options.output)
@@ -133,12 +134,12 @@ def _facts(
     return facts | {f"data {path.name}": sha256(path) for path in options.data}
 
 
-def _against(options: EvaluateOptions, outcomes: Sequence[Outcome]) -> list[results.Against]:
+def _theirs(options: EvaluateOptions) -> list[Outcome]:
+    """The outcomes of the evaluation to compare with."""
     if options.against is None:
         return []
     path = options.against / "outcomes.jsonl"
     try:
-        theirs = [Outcome(**line) for line in json_lines(path)]
+        return [Outcome(**line) for line in json_lines(path)]
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read: {error}") from error
-    return results.against(outcomes, theirs)
