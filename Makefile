@@ -25,8 +25,8 @@ test: setup setup-train setup-deploy  ## Run all tests, those against the real v
 	@$(BIN)/python -m pytest --ignore=tests/training \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-test-train: setup setup-train  ## A whole recipe in small, from data to a model that vLLM serves: 2 minutes.
-	@CAP_TEST_TRAIN=1 .train/bin/python -m pytest tests/training/test_miniature.py
+test-train: setup setup-train  ## Training's tests, the long ones too: a whole recipe in small, served by vLLM.
+	@CAP_TEST_TRAIN=1 .train/bin/python -m pytest tests/training
 
 test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, replicas. Needs root, podman.
 	@$(PYTHON) deploy/environments/install.py server

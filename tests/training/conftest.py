@@ -33,6 +33,11 @@ if importlib.util.find_spec("trl") is None:
 
 Row = dict[str, Any]
 
+thorough = pytest.mark.skipif(
+    not os.environ.get("CAP_TEST_TRAIN"), reason="takes its time: `make test-train`"
+)
+"""For what starts servers or processes again and again."""
+
 
 def sums(count: int, *, seed: int = 0) -> list[Row]:
     """Rows that a very small model can learn: sums of two short numbers."""

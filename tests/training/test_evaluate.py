@@ -19,6 +19,7 @@ from cap_training.evaluate.figures import auc, calibration_error, compare, relia
 from cap_training.evaluate.report import Report
 from cap_training.failures import RowsError, TrainingError
 from cap_training.serving import Server
+from tests.training.conftest import thorough
 from tests.training.talker import Asked, Reply, talking
 
 
@@ -205,6 +206,7 @@ async def test_a_model_that_follows_its_cots_is_told_from_one_that_corrects(tmp_
         assert (tmp_path / "corrector" / "report" / name).stat().st_size > 0
 
 
+@thorough
 async def test_every_system_goes_through_the_server_and_a_critic_finds_the_one_right_draw(
     tmp_path: Path,
 ) -> None:
@@ -234,6 +236,7 @@ async def test_every_system_goes_through_the_server_and_a_critic_finds_the_one_r
     assert gated.value < ungated.value
 
 
+@thorough
 async def test_an_evaluation_goes_on_from_its_outcomes_and_from_no_others(tmp_path: Path) -> None:
     whole = await evaluated(tmp_path, corrector)
     journal = tmp_path / "report" / "outcomes.jsonl"

@@ -19,7 +19,7 @@ from cap_training.data.rows import ask, reply
 from cap_training.failures import RowsError
 from cap_training.mine import Draw, MineOptions, balanced, mine, pairs_of
 from cap_training.serving import Server
-from tests.training.conftest import Row
+from tests.training.conftest import Row, thorough
 from tests.training.talker import CUT_OFF, Asked, Reply, talking
 
 Write = Callable[[str, list[Row]], Path]
@@ -82,6 +82,7 @@ async def test_chosen_is_right_with_a_true_word_and_rejected_is_what_the_sandbox
     assert counts["pairs"] == counts["pairs_wrong"] == len(pairs) == 3
 
 
+@thorough
 async def test_without_a_right_draw_the_rows_own_completion_stands_in_if_asked(
     write: Write, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_no_kind_of_row_has_most_of_the_pairs() -> None:
     assert len(list(balanced(alone, share=0.6, seed=0))) == 7
 
 
+@thorough
 async def test_a_killed_run_asks_only_for_what_its_journal_lacks(
     write: Write, tmp_path: Path
 ) -> None:

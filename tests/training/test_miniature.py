@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from cap_training import models
 from cap_training.pipeline import Pipeline
 from cap_training.recipe import Recipe
 from cap_training.serving import Server
-from tests.training.conftest import Row, sums
+from tests.training.conftest import Row, sums, thorough
 from tests.training.talker import Asked, Reply, talking
 
 Write = Callable[[str, list[Row]], Path]
@@ -163,10 +162,9 @@ def test_a_recipe_goes_through_all_stages_and_a_second_time_does_nothing(
     assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == kept
 
 
+@thorough
 @pytest.mark.timeout(1500)
 def test_the_miniature_ends_with_a_model_that_answers_through_vllm(tmp_path: Path) -> None:
-    if not os.environ.get("CAP_TEST_TRAIN"):
-        pytest.skip("two minutes, and more on a busy machine: `make test-train`")
     if not Settings().engine_python.exists():
         pytest.skip(f"no vLLM at {Settings().engine_python}: run `make setup`")
     command = [sys.executable, "-c", "from cap_training.cli import main; main()", "run"]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from cap_training import models
 from cap_training.cli import cli
 from cap_training.prefer import PreferOptions, grouped, prefer
-from tests.training.conftest import Row, pairs, sums
+from tests.training.conftest import Row, pairs, sums, thorough
 
 Write = Callable[[str, list[Row]], Path]
 
@@ -54,6 +54,7 @@ def test_the_best_measured_model_comes_out_the_one_before_included(
     assert all(expected[name].equal(found[name]) for name in expected)
 
 
+@thorough
 def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(
     trained: Path, write: Write, tmp_path: Path
 ) -> None:
