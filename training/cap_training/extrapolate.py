@@ -29,8 +29,8 @@ def extrapolate(before: Path, after: Path, output: Path, *, alpha: float) -> Pat
     Raises:
         RunError: the two models differ in more than their numbers.
     """
-    first, _ = models.load(before)
-    model, tokenizer = models.load(after)
+    first, _ = models.load(before, frozen=True)  # as both lie on disk
+    model, tokenizer = models.load(after, frozen=True)
     model.load_state_dict(further(first.state_dict(), model.state_dict(), alpha=alpha))
     export(model, tokenizer, output)
     return output
@@ -41,4 +41,7 @@ def further(before: Mapping[str, Any], after: Mapping[str, Any], *, alpha: float
     shapes = [{name: tuple(t.shape) for name, t in each.items()} for each in (before, after)]
     if shapes[0] != shapes[1]:
         raise RunError("The two models are not of the same shape.")
-    return {name: torch.lerp(before[name], after[name], 1 + alpha) for name in after}
+    return {
+        name: torch.lerp(before[name].float(), weight.float(), 1 + alpha).to(weight.dtype)
+        for name, weight in after.items()
+    }

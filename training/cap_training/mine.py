@@ -29,6 +29,7 @@ from cap_training.budget import Clock, spoken
 from cap_training.data.card import write_parquet
 from cap_training.data.journal import Journal
 from cap_training.data.rows import preference
+from cap_training.failures import RowsError
 
 Outcome = Literal["right", "copied", "wrong", "no_answer", "cut_off"]
 
@@ -93,7 +94,7 @@ async def mine(
 
     Raises:
         CapError: the model or the sandbox is not to be had.
-        ValueError: not one pair came out.
+        RowsError: not one pair came out.
     """
     rows = list(_rows(options))
     with Journal(options.output.with_suffix(".draws.jsonl")) as journal:
@@ -104,6 +105,8 @@ async def mine(
             await miner.work(rows)
     drawn = [(row, _draws_of(known[key])) for row in rows if (key := _key(row)) in known]
     pairs = list(balanced(pairs_of(drawn, options), share=options.share, seed=options.seed))
+    if not pairs:
+        raise RowsError("No pairs: nowhere did the model write both a right and a wrong program.")
     write_parquet(options.output, pairs)
     counts: dict[str, int] = {"rows": len(drawn), "pairs": len(pairs)}
     for _, draws in drawn:

@@ -10,6 +10,8 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from cap_training.failures import RunError
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -52,23 +54,29 @@ def make(shape: Shape, tokenizer: Any) -> Any:
     return LlamaForCausalLM(config)
 
 
-def load(folder: Path | str, *, lora: bool = False) -> tuple[Any, Any]:
+def load(folder: Path | str, *, frozen: bool = False) -> tuple[Any, Any]:
     """A model and its tokenizer, from files on this machine.
 
     Args:
         folder: as `save_pretrained` wrote it.
-        lora: its weights will stay as they are: they are kept in bf16, which halves their memory.
+        frozen: its weights will stay as they are: they are kept in bf16, which halves their memory.
+
+    Raises:
+        RunError: there is no model.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.bfloat16 if frozen else torch.float32,
+            attn_implementation=attention(),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} holds no model that can be used: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=torch.bfloat16 if lora else torch.float32,
-        attn_implementation=attention(),
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
     return model, tokenizer
 
 

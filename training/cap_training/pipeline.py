@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from cap_training import candidates, making
+from cap_training import candidates, making, run
 from cap_training.budget import Clock, spoken
 from cap_training.card import card
 from cap_training.evaluate.evaluation import EvaluateOptions, evaluate
@@ -25,8 +25,8 @@ from cap_training.failures import TrainingError
 from cap_training.mine import MineOptions, mine
 from cap_training.models import Shape
 from cap_training.prefer import PreferOptions, prefer
-from cap_training.recipe import Recipe
-from cap_training.serving import Server, served
+from cap_training.recipe import Recipe, names
+from cap_training.serving import Serve, Server, served
 from cap_training.sft import SftOptions, sft
 from cap_training.watch import write_whole
 
@@ -44,6 +44,7 @@ class Pipeline:
     Attributes:
         folder: takes everything.
         budget_s: for all stages together, over all starts; None: as long as each takes.
+        serve: puts a model's folder behind an API, for as long as it is needed.
     """
 
     recipe: Recipe
@@ -51,6 +52,7 @@ class Pipeline:
     budget_s: float | None
     say: Callable[[str], None]
     clock: Clock = field(default_factory=Clock)
+    serve: Serve = served
     _start_s: float = _START_S
     _starts_left: int = 0
 
@@ -64,6 +66,7 @@ class Pipeline:
             TrainingError: a stage cannot go on; what is done stays.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        run.prepare(self.recipe.seed)
         self._begin()
         self._starts_left = self.recipe.prefer.rounds + 1 + self.recipe.evaluate.compare
         self._stage("data", "Making the data.")
@@ -114,7 +117,7 @@ class Pipeline:
         """The model in vLLM; how long the start takes is what the next ones are planned with."""
         self._starts_left -= 1
         clock = Clock()
-        async with served(model, say=self.say) as server:
+        async with self.serve(model, say=self.say) as server:
             self._start_s = clock.elapsed_s()
             yield server
 
@@ -246,10 +249,11 @@ class Pipeline:
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(best, unfinished)
         budget = f" --budget {self.budget_s:.0f}s" if self.budget_s is not None else ""
+        recipe = self.recipe.name + ".yaml" * (self.recipe.name not in names())
         text = card(
             name=self.recipe.name,
             about=self.recipe.about,
-            command=f"cap-train run {self.recipe.name}{budget}",
+            command=f"cap-train run {recipe}{budget}",
             runs=runs,
             report=report,
         )

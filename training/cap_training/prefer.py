@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 
 from cap_training import models, rows, run
@@ -25,6 +24,7 @@ from cap_training.held_out import measure
 from cap_training.loss_names import LossName
 from cap_training.losses import Loss, loss_of
 from cap_training.pace import Pace
+from cap_training.trainers import Paced, shared
 from cap_training.watch import Best, Watch
 
 _HELD_OUT_TOKENS = 8192
@@ -81,10 +81,12 @@ def prefer(options: PreferOptions, *, say: Callable[[str], None] = run.say) -> P
         return folder.model
     folder.begin(options, files=(*options.data, *options.held_out))
     run.prepare(options.seed)
-    model, tokenizer = models.load(options.base, lora=options.lora > 0)
+    model, tokenizer = models.load(options.base, frozen=options.lora > 0)
     loss = loss_of(options.loss, nll=options.nll)
     data = _data(options, loss)
     resumed = folder.resume(clock)
+    if resumed:
+        say(f"Going on from {resumed.path.name}.")
     pace = Pace(
         clock,
         total_steps=math.ceil(len(data) / _per_step(options, loss) * options.epochs),
@@ -102,7 +104,7 @@ def prefer(options: PreferOptions, *, say: Callable[[str], None] = run.say) -> P
         say=say,
     )
     say(f"{len(data):,} {'pairs' if loss.paired else 'texts'}, loss {options.loss}.")
-    trainer = _paced(loss.trainer, pace)(
+    trainer = type("PacedTrainer", (Paced, loss.trainer), {})(
         model=model,
         args=_config(options, loss, folder),
         train_dataset=data,
@@ -110,6 +112,7 @@ def prefer(options: PreferOptions, *, say: Callable[[str], None] = run.say) -> P
         callbacks=[watch],
         peft_config=models.adapter(options.lora),
     )
+    trainer.pace = pace
     run.quiet(trainer)
     if resumed is None:
         watch.measure(trainer.model)  # the model of stage 1 competes too
@@ -121,23 +124,6 @@ def prefer(options: PreferOptions, *, say: Callable[[str], None] = run.say) -> P
         export(trainer.model, tokenizer, folder.model)
     folder.finish(pace, **facts, best_step=best.step)
     return folder.model
-
-
-def _paced(trainer: type[Any], pace: Pace) -> type[Any]:
-    """`trainer` with the learning rate of `pace`."""
-
-    class Paced(trainer):
-        lr_scheduler: Any
-
-        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-            if self.lr_scheduler is None:
-                self.lr_scheduler = run.schedule(optimizer or self.optimizer, pace)
-            return self.lr_scheduler
-
-        def create_model_card(self, *args: Any, **more: Any) -> None:
-            """Leaves the card to the report: a checkpoint is nothing to publish."""
-
-    return Paced
 
 
 def _data(options: PreferOptions, loss: Loss) -> Dataset:
@@ -193,26 +179,15 @@ def _per_step(options: PreferOptions, loss: Loss) -> int:
 def _config(options: PreferOptions, loss: Loss, folder: run.Folder) -> Any:
     micro = _micro(options)
     return loss.config(
-        output_dir=str(folder.checkpoints),
-        per_device_train_batch_size=micro if loss.paired else 2 * micro,
-        gradient_accumulation_steps=max(1, options.batch_pairs // micro),
-        gradient_checkpointing=options.lora > 0,
-        num_train_epochs=options.epochs,
-        learning_rate=options.learning_rate,
+        **shared(
+            options,
+            output=str(folder.checkpoints),
+            batch=micro if loss.paired else 2 * micro,
+            passes=max(1, options.batch_pairs // micro),
+        ),
         weight_decay=options.weight_decay,
-        max_grad_norm=1.0,
         max_length=options.context,
         beta=options.beta,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
         train_sampling_strategy="sequential",  # `grouped` has mixed them
-        logging_strategy="no",  # `Watch` says when
-        save_strategy="no",
-        save_total_limit=2,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        seed=options.seed,
-        data_seed=options.seed,
         **loss.settings,
     )

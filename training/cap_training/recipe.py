@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from cap_training.evaluate.systems import SYSTEMS
 from cap_training.failures import TrainingError
 from cap_training.loss_names import LossName
 
@@ -100,6 +101,13 @@ class EvaluatePart(_Part):
     compare: bool = True
     systems: tuple[str, ...] = ("greedy", "majority of 8", "majority of 8, gated", "adaptive")
 
+    @field_validator("systems")
+    @classmethod
+    def _are_known(cls, systems: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in systems if name not in SYSTEMS]:
+            raise ValueError(f"{', '.join(unknown)}: choose from {'; '.join(SYSTEMS)}")
+        return systems
+
 
 class Shares(_Part):
     """How a budget is divided among the stages."""
@@ -156,4 +164,5 @@ def load(recipe: str) -> Recipe:
 
 def _faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
-        yield f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        place = ".".join(map(str, fault["loc"]))
+        yield f"{place or 'the recipe'}: {fault['msg']}"

@@ -133,15 +133,6 @@ class Folder:
 _REMEDY = "Choose another folder, or remove this one."
 
 
-def schedule(optimizer: Any, pace: Pace) -> Any:
-    """A learning rate that follows `pace`."""
-
-    def share(_step: int) -> float:
-        return pace.rate()
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-
-
 def quiet(trainer: Any) -> None:
     """Leaves the talking to `Watch`."""
     trainer.remove_callback(PrinterCallback)

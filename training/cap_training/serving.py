@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cap_server.engine import Engine, EngineOptions, runs_on_gpu
 from cap_server.settings import Settings
@@ -29,6 +30,26 @@ class Server:
             prompt_format="trained",
             model_connections=_TOO_BUSY_FOR_MORE,
         )
+
+
+class Serve(Protocol):
+    """Serves the model in a folder while the block runs."""
+
+    def __call__(
+        self, model: Path, *, say: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[Server]: ...
+
+
+@asynccontextmanager
+async def reached(
+    model: Path | None, url: str | None, name: str, *, say: Callable[[str], None]
+) -> AsyncIterator[Server]:
+    """The API at `url`, which calls the model `name`; or, without one, `model` in vLLM."""
+    if model is None:
+        yield Server(str(url), name)
+    else:
+        async with served(model, say=say) as server:
+            yield server
 
 
 @asynccontextmanager

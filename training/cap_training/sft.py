@@ -27,9 +27,12 @@ from cap_training.held_out import completion_logits, measure
 from cap_training.optimizer import MuonAdamW
 from cap_training.pace import Pace
 from cap_training.tokenizer import train_tokenizer
+from cap_training.trainers import Paced, shared
 from cap_training.watch import HeldOut, Watch
 
 _COMPILE_FROM_S = 1800.0
+_COMPILE_FROM_TOKENS = 5_000_000
+"""Where time has no limit: compiling takes minutes on a busy CPU."""
 _TOKENIZER_ROWS = 100_000
 
 
@@ -69,28 +72,17 @@ class SftOptions:
     measure_every_s: float = 900.0
 
 
-class BundleTrainer(SFTTrainer):
+class BundleTrainer(Paced, SFTTrainer):
     """`SFTTrainer` on bundles: counts tokens, and spares a CPU the vocabulary's matrix."""
 
-    optimizer: Any
-    lr_scheduler: Any
-
     def __init__(self, *args: Any, pace: Pace, options: SftOptions, **more: Any) -> None:
-        self._pace, self._options = pace, options
+        self.pace, self._options = pace, options
         super().__init__(*args, **more)
 
     def create_optimizer(self, model: Any = None) -> Any:
         if self.optimizer is None:
             self.optimizer = _optimizer(self.model if model is None else model, self._options)
         return self.optimizer
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        if self.lr_scheduler is None:
-            self.lr_scheduler = run.schedule(optimizer or self.optimizer, self._pace)
-        return self.lr_scheduler
-
-    def create_model_card(self, *args: Any, **more: Any) -> None:
-        """Leaves the card to `export`: a checkpoint is nothing to publish."""
 
     def compute_loss(
         self,
@@ -100,7 +92,7 @@ class BundleTrainer(SFTTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         ids, labels = inputs["input_ids"], inputs["labels"]
-        self._pace.tokens += int((ids != self.processing_class.pad_token_id).sum())
+        self.pace.tokens += int((ids != self.processing_class.pad_token_id).sum())
         if ids.device.type != "cpu":
             places = torch.arange(ids.shape[1], device=ids.device)[None]
             fed = {**inputs, "position_ids": places}
@@ -153,7 +145,7 @@ def sft(options: SftOptions, *, say: Callable[[str], None] = run.say) -> Path:
         measure_every_s=options.measure_every_s,
         say=say,
     )
-    if _compiles(options):
+    if _compiles(options, bundles):
         model.base_model.compile(dynamic=True)
     trainer = BundleTrainer(
         model=model,
@@ -176,7 +168,7 @@ def sft(options: SftOptions, *, say: Callable[[str], None] = run.say) -> Path:
 
 def _model(options: SftOptions, folder: run.Folder) -> tuple[Any, Any]:
     if options.base is not None:
-        return models.load(options.base, lora=options.lora > 0)
+        return models.load(options.base, frozen=options.lora > 0)
     kept = folder.path / "tokenizer"
     if kept.is_dir():  # a run that goes on must not number its tokens anew
         tokenizer = AutoTokenizer.from_pretrained(kept)
@@ -221,10 +213,12 @@ def _accumulation(options: SftOptions) -> int:
     return max(1, options.batch_tokens // (options.micro_tokens or options.batch_tokens))
 
 
-def _compiles(options: SftOptions) -> bool:
+def _compiles(options: SftOptions, bundles: Bundles) -> bool:
     if options.compile is not None:
         return options.compile
-    return options.lora == 0 and (options.budget_s or math.inf) >= _COMPILE_FROM_S
+    tokens = min(bundles.tokens * options.epochs, options.max_tokens or math.inf)
+    long_s = (options.budget_s or math.inf) >= _COMPILE_FROM_S
+    return options.lora == 0 and long_s and tokens >= _COMPILE_FROM_TOKENS
 
 
 def _optimizer(model: Any, options: SftOptions) -> Any:
@@ -237,24 +231,13 @@ def _optimizer(model: Any, options: SftOptions) -> Any:
 
 def _config(options: SftOptions, folder: run.Folder) -> SFTConfig:
     return SFTConfig(
-        output_dir=str(folder.checkpoints),
-        per_device_train_batch_size=1,  # bundle
-        gradient_accumulation_steps=_accumulation(options),
-        gradient_checkpointing=options.lora > 0,
-        num_train_epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        max_grad_norm=1.0,
-        bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        logging_strategy="no",  # `Watch` says when
-        save_strategy="no",
-        save_total_limit=2,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        **shared(
+            options,
+            output=str(folder.checkpoints),
+            batch=1,  # bundle
+            passes=_accumulation(options),
+        ),
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
-        seed=options.seed,
-        data_seed=options.seed,
     )

@@ -34,7 +34,8 @@ class _Refusal(BaseModel):
 def fault_of(response: httpx.Response, model: str) -> CapError:
     """Our error for a `response` whose status is not 200."""
     status = response.status_code
-    if status == httpx.codes.BAD_REQUEST and _is_too_long(response):
+    told = _told(response)
+    if status == httpx.codes.BAD_REQUEST and (_is_too_long(told) or _asks_too_much(told)):
         return PromptTooLongError(
             "The question and its CoT are too long for the model's context; shorten them.",
             param="cot",
@@ -56,13 +57,9 @@ def chat_fault_of(response: httpx.Response, model: str) -> CapError:
     The reason answers what the client sent, and is the only part of the upstream's text that
     reaches it.
     """
-    fault = fault_of(response, model)
-    if response.status_code not in (400, 422) or isinstance(fault, PromptTooLongError):
-        return fault
-    try:
-        told = _Refusal.model_validate_json(response.content).error
-    except ValidationError:
-        told = _Fault()
+    told = _told(response)
+    if response.status_code not in (400, 422) or _is_too_long(told):
+        return fault_of(response, model)
     reason = "".join(c if c.isprintable() else " " for c in told.message)[:_LONGEST_REASON].strip()
     refusal = InvalidRequestError(
         f"The model refuses this request: {reason or 'it does not say why'}", param=told.param
@@ -71,17 +68,25 @@ def chat_fault_of(response: httpx.Response, model: str) -> CapError:
     return refusal
 
 
-def _is_too_long(response: httpx.Response) -> bool:
+def _told(response: httpx.Response) -> _Fault:
+    try:
+        return _Refusal.model_validate_json(response.content).error
+    except ValidationError:
+        return _Fault()
+
+
+def _is_too_long(told: _Fault) -> bool:
     """Whether the prompt, or the prompt with `max_tokens`, exceeds the model's context.
 
     vLLM names the parameter `input_tokens`, OpenAI the code; older servers say it in words only.
     """
-    try:
-        fault = _Refusal.model_validate_json(response.content).error
-    except ValidationError:
-        return False
-    named = fault.param == "input_tokens" or fault.code == "context_length_exceeded"
-    return named or "context length" in fault.message
+    named = told.param == "input_tokens" or told.code == "context_length_exceeded"
+    return named or "context length" in told.message
+
+
+def _asks_too_much(told: _Fault) -> bool:
+    """Whether `max_tokens` alone exceeds it, in vLLM's words."""
+    return told.param == "max_tokens" and "max_model_len" in told.message
 
 
 def retry_after_s(response: httpx.Response) -> int | None:

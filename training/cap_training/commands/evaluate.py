@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cap_training.commands.options import Budget, Seed, reporting
+from cap_training.commands.options import Budget, Model, Name, Seed, Url, one_of, reporting
 
 
 def evaluate_(
@@ -17,11 +17,9 @@ def evaluate_(
         list[Path], typer.Option(help="JSON lines or Parquet of questions; repeat it for more.")
     ],
     output: Annotated[Path, typer.Option(help="Folder of the report.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of the model; vLLM is started.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Or the root of an API that serves it.")] = None,
-    name: Annotated[str, typer.Option(help="What that API calls it.")] = "cap",
+    model: Model = None,
+    url: Url = None,
+    name: Name = "cap",
     strategy: Annotated[
         list[str] | None, typer.Option(help="As the report names it; repeatable. All if unset.")
     ] = None,
@@ -35,14 +33,13 @@ def evaluate_(
 ) -> None:
     """Measure a model through vLLM and the server, and write a report."""
     from cap_server.logs import configure_logs
-    from cap_training.evaluate.asking import SYSTEMS
     from cap_training.evaluate.evaluation import EvaluateOptions, evaluate
+    from cap_training.evaluate.systems import SYSTEMS
     from cap_training.run import say
-    from cap_training.serving import Server, served
+    from cap_training.serving import reached
 
     configure_logs("error")
-    if (model is None) == (url is None):
-        raise typer.BadParameter("give one of --model and --url")
+    one_of(model, url)
     if unknown := set(strategy or ()) - set(SYSTEMS):
         raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(SYSTEMS)}")
     options = EvaluateOptions(
@@ -58,11 +55,8 @@ def evaluate_(
     )
 
     async def work() -> None:
-        if model is None:
-            await evaluate(options, Server(str(url), name).settings(), say=say)
-        else:
-            async with served(model, say=say) as server:
-                await evaluate(options, server.settings(), say=say)
+        async with reached(model, url, name, say=say) as server:
+            await evaluate(options, server.settings(), say=say)
 
     with reporting():
         asyncio.run(work())

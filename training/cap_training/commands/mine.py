@@ -8,17 +8,15 @@ from typing import Annotated
 
 import typer
 
-from cap_training.commands.options import Budget, Data, Seed, reporting
+from cap_training.commands.options import Budget, Data, Model, Name, Seed, Url, one_of, reporting
 
 
 def mine_(
     data: Data,
     output: Annotated[Path, typer.Option(help="Parquet file for the pairs.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of the model; vLLM is started.")
-    ] = None,
-    url: Annotated[str | None, typer.Option(help="Or the root of an API that serves it.")] = None,
-    name: Annotated[str, typer.Option(help="What that API calls it.")] = "cap",
+    model: Model = None,
+    url: Url = None,
+    name: Name = "cap",
     samples: Annotated[int, typer.Option(min=2, help="Draws for each row.")] = 8,
     temperature: Annotated[float, typer.Option(min=0, max=2)] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=16, help="Of a draw.")] = 200,
@@ -35,11 +33,10 @@ def mine_(
     from cap_server.logs import configure_logs
     from cap_training.mine import MineOptions, mine
     from cap_training.run import say
-    from cap_training.serving import Server, served
+    from cap_training.serving import reached
 
     configure_logs("error")
-    if (model is None) == (url is None):
-        raise typer.BadParameter("give one of --model and --url")
+    one_of(model, url)
     options = MineOptions(
         data=tuple(data),
         output=output,
@@ -55,11 +52,8 @@ def mine_(
     )
 
     async def work() -> None:
-        if model is None:
-            counts = await mine(options, Server(str(url), name).settings(), say=say)
-        else:
-            async with served(model, say=say) as server:
-                counts = await mine(options, server.settings(), say=say)
+        async with reached(model, url, name, say=say) as server:
+            counts = await mine(options, server.settings(), say=say)
         say(", ".join(f"{what} {count:,}" for what, count in counts.items()))
 
     with reporting():

@@ -43,7 +43,19 @@ SaveEvery = Annotated[
 MeasureEvery = Annotated[
     float | None, typer.Option(parser=duration, metavar="15m", help="Between measurements.")
 ]
+Model = Annotated[Path | None, typer.Option(help="Folder of the model; vLLM is started.")]
+Url = Annotated[str | None, typer.Option(help="Or the root of an API that serves it.")]
+Name = Annotated[str, typer.Option(help="What that API calls it.")]
+Epochs = Annotated[float, typer.Option(min=0, help="Times through the data, at most.")]
+Context = Annotated[int, typer.Option(min=64, help="Longest row, in tokens.")]
+Lora = Annotated[int, typer.Option(min=0, help="Rank of an adapter; 0: all weights.")]
 Seed = Annotated[int, typer.Option(help="The same seed repeats a run of so many tokens or steps.")]
+
+
+def one_of(model: Path | None, url: str | None) -> None:
+    """Refuses a model that is named twice or not at all."""
+    if (model is None) == (url is None):
+        raise typer.BadParameter("give one of --model and --url")
 
 
 @contextmanager

@@ -8,8 +8,11 @@ import typer
 
 from cap_training.commands.options import (
     Budget,
+    Context,
     Data,
+    Epochs,
     HeldOut,
+    Lora,
     MeasureEvery,
     Output,
     SaveEvery,
@@ -31,13 +34,13 @@ def prefer_(
     nll: Annotated[
         float, typer.Option(min=0, help="Weight of the chosen's likelihood, rpo.")
     ] = 1.0,
-    epochs: Annotated[float, typer.Option(min=0, help="Times through the data, at most.")] = 1.0,
+    epochs: Epochs = 1.0,
     budget: Budget = None,
     batch_pairs: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 64,
     micro_pairs: Annotated[int, typer.Option(min=0, help="Pairs a pass; 0: as a step.")] = 0,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-5,
-    context: Annotated[int, typer.Option(min=64, help="Longest text, in tokens.")] = 1024,
-    lora: Annotated[int, typer.Option(min=0, help="Rank of an adapter; 0: all weights.")] = 0,
+    context: Context = 1024,
+    lora: Lora = 0,
     patience: Annotated[
         int, typer.Option(min=0, help="Measurements without a better one until the end; 0: none.")
     ] = 3,

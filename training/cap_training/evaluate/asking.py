@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,20 +17,11 @@ from cap_server.settings import Settings
 from cap_training.budget import Clock, spoken
 from cap_training.data.journal import Journal
 from cap_training.evaluate.items import Item
+from cap_training.evaluate.systems import SYSTEMS
 from cap_training.failures import TrainingError
 
 _SAY_EVERY_S = 10.0
 _DEADLINE_S = 300.0
-
-SYSTEMS: Mapping[str, Mapping[str, Any]] = {
-    "greedy": {"name": "single"},
-    "majority of 8": {"name": "majority", "programs": 8, "overrule": 0},
-    "majority of 8, gated": {"name": "majority", "programs": 8},
-    "best of 8": {"name": "best_of_n", "programs": 8, "critic": "generative"},
-    "BoNBoN 4+4": {"name": "bonbon", "cots": 4, "programs": 4, "critic": "generative"},
-    "adaptive": {"name": "adaptive"},
-}
-"""What is measured, where the server offers the strategy."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +102,12 @@ class Asker:
                     rest_s = min(rest_s, (self.budget_s or rest_s + now) - now)
                     self.say(f"  {asked:,} of {len(left):,} asked, {spoken(rest_s)} left")
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.at_once):
-                group.create_task(worker())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.at_once):
+                    group.create_task(worker())
+        except* TrainingError as failures:
+            raise failures.exceptions[0] from None
         wanted = {item.key for item in items}
         return [each for each in done if each.key in wanted and each.system in systems]
 

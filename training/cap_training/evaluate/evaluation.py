@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from cap_training.budget import Clock
 from cap_training.data.files import json_lines, sha256
 from cap_training.data.journal import Journal
 from cap_training.evaluate import results
-from cap_training.evaluate.asking import SYSTEMS, Asker, Outcome, offered, server
+from cap_training.evaluate.asking import Asker, Outcome, offered, server
 from cap_training.evaluate.critic import judgements
 from cap_training.evaluate.items import Item, read_items
 from cap_training.evaluate.report import Report, write_report
-from cap_training.failures import TrainingError
+from cap_training.evaluate.systems import SYSTEMS
+from cap_training.failures import RowsError, RunError, TrainingError
+from cap_training.watch import write_whole
 
 _CRITIC_SHARE = 0.2
 """Of the budget, for the critic's questions."""
@@ -53,10 +56,13 @@ async def evaluate(
 
     Raises:
         RowsError: a file cannot be used.
+        RunError: the folder holds another evaluation.
         TrainingError: the server or the model refused, or nothing was asked.
     """
     clock = Clock()
     options.output.mkdir(parents=True, exist_ok=True)
+    _claim(options)
+    theirs = _theirs(options)
     async with MathVerify() as equality, server(settings) as client:
         items = await read_items(
             options.data, most=options.most, seed=options.seed, equality=equality
@@ -82,11 +88,31 @@ async def evaluate(
         facts=_facts(options, items, outcomes, systems, clock),
         lines=results.lines(outcomes),
         critic=results.critic(judged),
-        against=_against(options, outcomes),
+        against=results.against(outcomes, theirs),
         other=str(options.against or ""),
     )
     write_report(report, options.output)
     return report
+
+
+def _claim(options: EvaluateOptions) -> None:
+    """Notes what is evaluated: outcomes that lie there already may be another model's."""
+    record = options.output / "evaluation.json"
+    ours = {
+        "model": options.model,
+        "seed": options.seed,
+        "data": {str(path): _digest(path) for path in options.data},
+    }
+    if record.exists() and json.loads(record.read_text("utf-8")) != ours:
+        raise RunError(f"{options.output} holds another evaluation: choose another folder.")
+    write_whole(record, json.dumps(ours, indent=1, ensure_ascii=False))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise RowsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _facts(
@@ -108,12 +134,12 @@ def _facts(
     return facts | {f"data {path.name}": sha256(path) for path in options.data}
 
 
-def _against(options: EvaluateOptions, outcomes: Sequence[Outcome]) -> list[results.Against]:
+def _theirs(options: EvaluateOptions) -> list[Outcome]:
+    """The outcomes of the evaluation to compare with."""
     if options.against is None:
         return []
     path = options.against / "outcomes.jsonl"
     try:
-        theirs = [Outcome(**line) for line in json_lines(path)]
+        return [Outcome(**line) for line in json_lines(path)]
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"{path} cannot be read: {error}") from error
-    return results.against(outcomes, theirs)

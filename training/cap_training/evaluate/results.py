@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cap_training.evaluate.asking import SYSTEMS, Outcome
+from cap_training.evaluate.asking import Outcome
 from cap_training.evaluate.figures import (
     Bin,
     Comparison,
@@ -18,6 +18,7 @@ from cap_training.evaluate.figures import (
     share,
 )
 from cap_training.evaluate.items import CONDITIONS
+from cap_training.evaluate.systems import SYSTEMS
 
 
 @dataclass(frozen=True)
