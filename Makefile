@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy run test test-deploy check format bench clean constraints openapi
+.PHONY: help setup setup-train setup-deploy setup-audit run test test-deploy fuzz audit sbom check format bench clean constraints openapi
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ test: setup setup-train setup-deploy  ## Run all tests, those against the real v
 test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, replicas. Needs root, podman.
 	@$(PYTHON) deploy/environments/install.py server
 	@CAP_TEST_DEPLOY=1 $(BIN)/python -m pytest tests/deploy --durations=20
+
+fuzz:  ## 20,000 requests made from the schema, at a real server: make fuzz [SEED=7] [CASES=20000]
+	@$(PYTHON) deploy/environments/install.py server
+	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES))
 
 check:  ## Format, lint and types, of code and tests.
 	@$(PYTHON) deploy/environments/install.py server

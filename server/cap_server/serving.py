@@ -152,6 +152,7 @@ def _config(app: FastAPI, *, drain_s: int) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         http=BoundedHTTP,
+        ws="none",  # nothing here speaks it, whichever library is installed
         lifespan="on",
         timeout_graceful_shutdown=drain_s,
     )
