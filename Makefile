@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy setup-audit run test test-deploy fuzz audit sbom check format bench clean constraints openapi
+.PHONY: help setup setup-train setup-deploy run test test-deploy fuzz check format bench clean constraints openapi
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
