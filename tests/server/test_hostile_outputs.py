@@ -173,7 +173,8 @@ async def test_no_words_choose_the_strategy_spend_more_or_see_a_secret(
     async with attacked(tmp_path, completes("answer = 18")) as (client, server):
         for words in INJECTIONS:
             asked = {**ASKED, "question": words, "cot": f"{words} The answer is 18."}
-            refined = await client.post("/v1/refine", json={**asked, "source": words[:40].strip()})
+            named = "".join(filter(str.isprintable, words))[:200]
+            refined = await client.post("/v1/refine", json={**asked, "source": named})
             assert refined.json()["strategy"] == {
                 **refined.json()["strategy"],
                 "name": "majority",
