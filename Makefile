@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy run test test-deploy chaos check format bench clean constraints openapi constraints-train test-train
+.PHONY: help setup setup-train setup-deploy run test test-train test-deploy chaos fuzz check format bench clean constraints constraints-train openapi
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, r
 chaos: setup  ## Real servers under load while everything that can go wrong does (docs/chaos.md).
 	@CAP_TEST_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/server/test_shutdown.py
 	@$(BIN)/python -m tests.chaos --write
+
+fuzz:  ## 20,000 requests made from the schema, at a real server: make fuzz [SEED=7] [CASES=20000]
+	@$(PYTHON) deploy/environments/install.py server
+	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(CASES),--cases $(CASES))
 
 check:  ## Format, lint and types, of code and tests.
 	@$(PYTHON) deploy/environments/install.py server

@@ -221,6 +221,7 @@ def _config(app: FastAPI, *, drain_s: int) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         http=BoundedHTTP,
+        ws="none",  # nothing here speaks it, whichever library is installed
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE_S,
         # `_Served` is sooner, and says so to clients; this is for what cannot be cut off.

@@ -52,7 +52,7 @@ def listening_on(
     """The URL of a server that really listens, in a thread of its own."""
     app = create_app(settings or Settings(), tools=nullcontext(given), stores=stores)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP)
+        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP, ws="none")
     )
     with listening_socket() as listener:
         serve = server.serve(sockets=[listener])
@@ -80,7 +80,7 @@ def listening_with_batches(given: Tools, settings: Settings | None = None) -> It
 async def listening(app: FastAPI) -> AsyncIterator[str]:
     """The URL at which `app` really listens, in this loop."""
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP)
+        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP, ws="none")
     )
     with listening_socket() as listener:
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))

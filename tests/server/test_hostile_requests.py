@@ -1,4 +1,7 @@
-"""Requests that nobody sends by mistake, byte for byte, against a server that really listens."""
+"""Requests that nobody sends by mistake, byte for byte, against a server that really listens.
+
+What is sent stands in `hostile_bodies.py` and `hostile_http.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +9,120 @@ import asyncio
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from pydantic import SecretStr
 
 from cap_server.bounded_http import BoundedHTTP
-from cap_server.testing import FakeSandbox, ScriptedModel
+from cap_server.settings import Settings
+from cap_server.testing import FakeSandbox, ScriptedChat, ScriptedModel
 from tests.ports import listening_socket
 from tests.server.benches import tools
 from tests.server.conftest import listening_on
+from tests.server.hostile_bodies import INVALID, MALFORMED, TAKEN, TOO_MANY, WRONG_TYPES
+from tests.server.hostile_http import ANSWERED, REFUSED
 
 JSON = {"Content-Type": "application/json"}
+OPENAI = ["/v1/chat/completions", "/v1/responses"]
+PATHS = ["/v1/refine", "/v1/refine/batch", "/v1/execute", *OPENAI]
+QUESTION = {"question": "x"}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    model, sandbox = ScriptedModel(["answer=18"]), FakeSandbox({"answer=18": 18})
+    with listening_on(tools(model, sandbox, chats=[ScriptedChat(["18"])])) as url:
+        yield url
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    given = tools(ScriptedModel(["answer=18"]), FakeSandbox({"answer=18": 18}))
-    with listening_on(given) as url:
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-            yield client
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        yield client
 
 
-BODIES = {
-    "deep arrays": b'{"question": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
-    "deep objects": b'{"question":' * 30_000 + b"1" + b"}" * 30_000,
-    "deep in a free field": b'{"model": "cap", "messages": [], "x": '
-    + b"[" * 5000
-    + b"]" * 5000
-    + b"}",
-    "huge integer": b'{"question": "x", "sampling": {"seed": ' + b"9" * 100_000 + b"}}",
-    "huge exponent": b'{"question": "x", "budget": {"deadline_s": 1e999999}}',
-    "NaN": b'{"question": "x", "sampling": {"temperature": NaN}}',
-    "lone surrogate": b'{"question": "\\ud800"}',
-    "overlong UTF-8": b'{"question": "\xc0\xaf"}',
-    "two values": b'{"question": "x"}{"question": "y"}',
-    "no value": b"",
-    "NUL outside": b'\x00{"question": "x"}',
-    "gzip": gzip.compress(b'{"question": "x"}'),
-}
-
-
-@pytest.mark.parametrize("path", ["/v1/refine", "/v1/chat/completions", "/v1/refine/batch"])
-@pytest.mark.parametrize("name", BODIES)
-async def test_a_hostile_body_is_refused_and_the_next_request_is_served(
-    client: httpx.AsyncClient, path: str, name: str
+async def test_a_body_that_is_no_json_is_refused_and_the_next_request_is_served(
+    client: httpx.AsyncClient,
 ) -> None:
-    headers = {**JSON, "Content-Encoding": "gzip"} if name == "gzip" else JSON
-    response = await client.post(path, content=BODIES[name], headers=headers)
-    assert response.status_code in (400, 413, 415, 422)
-    assert len(response.content) < 2000
-    assert response.json()["error"]["type"] == "invalid_request_error"
-    assert (await client.post("/v1/refine", json={"question": "x"})).status_code == 200
+    for name, body in MALFORMED.items():
+        for path in PATHS:
+            response = await client.post(path, content=body, headers=JSON)
+            told = response.json()["error"]
+            assert (response.status_code, told["code"]) == (400, "invalid_json"), (name, path)
+            assert len(response.content) < 500, name
+        assert (await client.post("/v1/refine", json=QUESTION)).status_code == 200, name
+
+
+async def test_json_that_is_no_request_is_refused_in_few_words(client: httpx.AsyncClient) -> None:
+    for name, body in INVALID.items():
+        for path in PATHS:
+            response = await client.post(path, content=body, headers=JSON)
+            told = response.json()["error"]
+            status = 400 if path in OPENAI else 422
+            assert (response.status_code, told["code"]) == (status, "invalid_value"), (name, path)
+            assert len(response.content) < 2000, name
+        assert (await client.post("/v1/refine", json=QUESTION)).status_code == 200, name
+
+
+async def test_json_of_too_many_parts_is_refused_before_it_is_read(
+    client: httpx.AsyncClient,
+) -> None:
+    for name, body in TOO_MANY.items():
+        for path in PATHS:
+            response = await client.post(path, content=body, headers=JSON)
+            told = response.json()["error"]
+            assert (response.status_code, told["code"]) == (413, "body_too_large"), (name, path)
+
+
+async def test_json_that_looks_hostile_is_json_like_any_other(client: httpx.AsyncClient) -> None:
+    for name, body in TAKEN.items():
+        response = await client.post("/v1/refine", content=body, headers=JSON)
+        assert (response.status_code, response.json()["answer"]) == (200, "18"), name
+
+
+async def test_fields_that_go_to_the_model_hold_nothing_that_json_cannot(
+    client: httpx.AsyncClient,
+) -> None:
+    # They have no type of ours; written again for the model's server, they would fail there.
+    for value in ("NaN", "1e999", r'"\ud800"', r'{"\ud800": 1}', "[[-Infinity]]"):
+        for field in ("logit_bias", "stop", "user", "anything"):
+            asked = '{"model": "cap", "messages": [{"role": "user", "content": "x"}], '
+            body = f'{asked}"{field}": {value}}}'.encode()
+            response = await client.post(OPENAI[0], content=body, headers=JSON)
+            assert response.json()["error"]["code"] == "invalid_json", (field, value)
+
+
+async def test_a_name_that_no_answer_can_repeat_does_not_hold_a_batch_up(
+    client: httpx.AsyncClient,
+) -> None:
+    body = rb'{"problems": [{"question": "x", "custom_id": "\udc00"}]}'
+    response = await client.post("/v1/refine/batch", content=body, headers=JSON)
+    assert response.status_code == 400
+
+
+async def test_a_body_that_does_not_say_it_is_json_is_refused(client: httpx.AsyncClient) -> None:
+    for content_type in WRONG_TYPES:
+        headers = {"Content-Type": content_type} if content_type else {}
+        for path in PATHS:
+            response = await client.post(path, content=json.dumps(QUESTION), headers=headers)
+            assert response.status_code == 415, (content_type, path)
+            assert response.json()["error"]["code"] == "unsupported_media_type"
+
+
+async def test_a_packed_body_is_never_unpacked(client: httpx.AsyncClient) -> None:
+    for coding in ("gzip", "deflate", "br", "zstd", "gzip, gzip", "GZIP"):
+        pack = {"gzip": gzip.compress, "deflate": zlib.compress}.get(coding, bytes)
+        bomb = pack(b'{"question": "' + b"x" * 3_000_000 + b'"}')[:500_000]
+        headers = {**JSON, "Content-Encoding": coding}
+        for path in PATHS:
+            response = await client.post(path, content=bomb, headers=headers)
+            assert response.status_code == 415, (coding, path)
+            assert "Content-Encoding" in response.json()["error"]["message"]
 
 
 async def test_the_last_of_two_equal_keys_counts_as_in_any_json(client: httpx.AsyncClient) -> None:
@@ -74,71 +137,105 @@ async def test_text_may_hold_any_character_that_json_can(client: httpx.AsyncClie
     assert response.json()["decision"] == "confirmed"
 
 
-async def exchange(client: httpx.AsyncClient, sent: bytes) -> bytes:
-    """What the server says to `sent` until it closes or waits for more."""
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+async def exchange(url: str, sent: bytes, *, until: bytes | None = None) -> bytes:
+    """What the server says to `sent` until it closes; or until it has said `until` and closes."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    said = b""
     try:
-        writer.write(sent)
-        await writer.drain()
-        writer.write_eof()
-        async with asyncio.timeout(30):
-            return await reader.read()
-    except ConnectionError:  # it closed while we were still sending: refused, too
-        return b""
+        async with asyncio.timeout(60):
+            writer.write(sent)
+            await writer.drain()
+            while data := await reader.read(65_536):
+                said += data
+                if until is not None and re.search(until, said, re.DOTALL):
+                    writer.write_eof()
+                    until = None
+    except OSError:  # it closed while we were still sending: refused, too
+        pass
     finally:
         writer.close()
+    return said
 
 
-BODY = json.dumps({"question": "x"}).encode()
-POST = b"POST /v1/refine HTTP/1.1\r\nHost: cap\r\nContent-Type: application/json\r\n"
-CHUNKED = b"Transfer-Encoding: chunked\r\n"
-SMUGGLED = b"GET /v1/sources HTTP/1.1\r\nHost: cap\r\n\r\n"
+async def test_broken_http_ends_its_connection_and_answers_no_second_request(
+    client: httpx.AsyncClient, url: str
+) -> None:
+    for name, sent in REFUSED.items():
+        said = await exchange(url, sent)
+        flood = len(sent) > 100_000 and said == b""  # it closed while we were still sending
+        assert said.startswith(b"HTTP/1.1 400 ") or flood, name
+        assert said.count(b"HTTP/1.1 ") <= 1, name
+        assert (await client.get("/health")).status_code == 200, name
+
+
+async def test_odd_http_that_is_right_gets_the_one_answer_that_it_asks_for(
+    client: httpx.AsyncClient, url: str
+) -> None:
+    for name, (sent, status) in ANSWERED.items():
+        said = await exchange(url, sent, until=rb"\r\n\r\n.+}$")
+        flood = len(sent) > 100_000 and said == b""
+        assert said.startswith(b"HTTP/1.1 %d " % status) or flood, name
+        assert said.count(b"HTTP/1.1 ") <= 1, name
+        assert (await client.get("/health")).status_code == 200, name
+
+
+async def test_no_spelling_of_a_path_leads_past_the_door() -> None:
+    settings = Settings(api_keys=SecretStr("a-key"))
+    with listening_on(tools(ScriptedModel([""]), FakeSandbox({})), settings) as url:
+        for path in (
+            b"/v1/sources", b"/%76%31/sources", b"/v1/%73ources", b"//v1/sources", b"/./v1/sources",
+            b"/x/../v1/sources", b"/V1/sources", b"/v1;x/sources", b"/v1%2fsources",
+            b"/v1/sources/", b"http://other/v1/sources", b"/v1/sources?x", b"/v1\\sources",
+            b"/%2576%2531/sources",
+        ):  # fmt: skip
+            sent = b"GET " + path + b" HTTP/1.1\r\nHost: cap\r\nConnection: close\r\n\r\n"
+            said = await exchange(url, sent)
+            assert re.match(rb"HTTP/1\.1 (401|404|307) ", said), path
+            assert b'"object"' not in said, path
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "said"),
     [
-        POST + b"Content-Length: 2\r\nContent-Length: 17\r\n\r\n" + BODY,
-        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
-        POST + CHUNKED + b"Transfer-Encoding: identity\r\n\r\n0\r\n\r\n" + SMUGGLED,
-        POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
-        POST + b"Content-Length: -1\r\n\r\n" + BODY,
-        POST + b"Content-Length: 99999999999999999999\r\n\r\n" + BODY,
-        POST + CHUNKED + b"\r\nFFFFFFFFFFFFFFFFF\r\n" + BODY,
-        b"GET / HTTP/1.1\r\nHost: cap\r\n" + b"X: y\r\n" * 200_000 + b"\r\n",
-        b"GET /" + b"a" * 5_000_000 + b" HTTP/1.1\r\nHost: cap\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 50,
-        b"\r\n" * 10_000,
+        (b"GET / HTTP/1.1\r\nHost: cap\r\nX: ", rb"400 .*in time"),
+        (b"\r\n", rb"400 .*in time"),
+        (b"", rb"400 .*in time"),
+        (b"POST /waits HTTP/1.1\r\nHost: cap\r\nContent-Length: 5\r\n\r\n{", rb"400 .*in time"),
+        (b"POST /waits HTTP/1.1\r\nHost: cap\r\n" b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+         rb"400 .*in time"),
+        (b"POST / HTTP/1.1\r\nHost: cap\r\nContent-Length: 5\r\n\r\n{", rb"200 "),
+        (b"POST / HTTP/1.1\r\nHost: cap\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", rb"200 "),
     ],
     ids=[
-        "two lengths", "length and chunks", "two encodings", "space before the colon",
-        "negative length", "length beyond all numbers", "chunk beyond all numbers",
-        "a flood of headers", "a path of megabytes", "TLS", "nothing but line ends",
+        "a head", "a line end", "nothing", "a body", "a chunk", "a body that nobody waits for",
+        "a chunk that nobody waits for",
     ],
 )  # fmt: skip
-async def test_broken_http_answers_no_second_request_and_ends_nothing(
-    client: httpx.AsyncClient, sent: bytes
+async def test_what_does_not_come_to_its_end_is_not_waited_for_for_ever(
+    sent: bytes, said: bytes
 ) -> None:
-    said = await exchange(client, sent)
-    assert not re.search(rb"HTTP/1\.1 2\d\d", said)
-    assert b'"object":"list"' not in said.replace(b" ", b""), "the smuggled request was answered"
-    assert (await client.get("/health")).status_code == 200
-
-
-async def test_a_head_that_does_not_come_to_its_end_is_not_waited_for_for_ever() -> None:
     class _Impatient(BoundedHTTP):
-        longest_head_s = 0.05
+        longest_head_s = longest_body_s = 0.05
 
-    config = uvicorn.Config(FastAPI(), log_config=None, http=_Impatient, lifespan="off")
+    app = FastAPI()
+
+    @app.post("/")
+    async def answers() -> str:
+        return "answered before the body was there"
+
+    @app.post("/waits")
+    async def waits(request: Request) -> str:
+        return (await request.body()).decode()
+
+    config = uvicorn.Config(
+        app, log_config=None, http=_Impatient, lifespan="off", timeout_keep_alive=600
+    )
     server = uvicorn.Server(config)
     with listening_socket() as listener:
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(b"GET / HTTP/1.1\r\nHost: cap\r\nX: ")
-        async with asyncio.timeout(30):
-            said = await reader.read()
-        writer.close()
+        host, port = listener.getsockname()
+        answered = await exchange(f"http://{host}:{port}", sent)
         server.should_exit = True
         await serving
-    assert said.startswith(b"HTTP/1.1 400")
-    assert b"in time" in said
+    assert re.match(rb"HTTP/1\.1 " + said, answered, re.DOTALL)

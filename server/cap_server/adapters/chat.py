@@ -9,6 +9,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from cap_server.adapters.faults import chat_fault_of
+from cap_server.adapters.told_usage import ToldUsage
 from cap_server.adapters.upstream import Upstream
 from cap_server.domain import ChatReply
 from cap_server.errors import ModelResponseError
@@ -27,14 +28,9 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
 class _Completion(BaseModel):
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: ToldUsage | None = None
 
 
 class UpstreamChat:
@@ -57,7 +53,7 @@ class UpstreamChat:
             raise ModelResponseError(
                 "The model's server answered something that is no completion."
             ) from error
-        usage = completion.usage or _Usage()
+        usage = completion.usage or ToldUsage()
         return ChatReply(
             text=choice.message.content or "",
             finish_reason=choice.finish_reason or "stop",

@@ -17,6 +17,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from cap_server.adapters.replicas import Replica
+from cap_server.adapters.told_usage import ToldUsage
 from cap_server.adapters.upstream import Upstream
 from cap_server.domain import Message, Prompt, Sample, Sampling, Usage
 from cap_server.errors import (
@@ -56,18 +57,13 @@ class _Choice(BaseModel):
     logprobs: _Logprobs | None = None
 
 
-class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
 class _PromptToken(BaseModel):
     logprob: float
 
 
 class _Completion(BaseModel):
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: ToldUsage | None = None
     prompt_logprobs: list[dict[str, _PromptToken] | None] | None = None
 
 
@@ -194,7 +190,7 @@ def _completion(response: httpx.Response) -> _Completion:
 
 
 def _cost(completion: _Completion) -> Usage:
-    usage = completion.usage or _Usage()
+    usage = completion.usage or ToldUsage()
     return Usage(usage.prompt_tokens, usage.completion_tokens)
 
 
@@ -212,7 +208,7 @@ def _log_likelihood(choice: _Choice) -> float | None:
 
 def _sample(response: httpx.Response, *, model_s: float) -> Sample:
     completion = _completion(response)
-    choice, usage = completion.choices[0], completion.usage or _Usage()
+    choice, usage = completion.choices[0], completion.usage or ToldUsage()
     return Sample(
         text=choice.message.content or "",
         complete=choice.finish_reason == "stop",

@@ -24,6 +24,7 @@ from cap_server.api.errors import (
     invalid_fields,
 )
 from cap_server.api.house import Called, House, InHouse, authorized
+from cap_server.api.json_body import JSONRoute
 from cap_server.api.lines import Lines, LinesResponse
 from cap_server.api.problem import ProblemIn
 from cap_server.api.refinement import RefinementOut, new_id
@@ -33,7 +34,9 @@ from cap_server.batches.item import Item, Name
 from cap_server.domain import Usage
 from cap_server.errors import CapError, UnauthorizedError
 
-router = APIRouter(prefix="/v1", tags=["refine"], dependencies=[Depends(authorized)])
+router = APIRouter(
+    prefix="/v1", tags=["refine"], dependencies=[Depends(authorized)], route_class=JSONRoute
+)
 
 _MOST_PROBLEMS = 1000
 
@@ -177,15 +180,15 @@ async def _item(index: int, *, covered: bool, body: BatchIn, house: House, calle
         refinement = await _refinement(
             index, given, covered=covered, body=body, house=house, caller=caller
         )
+        out = BatchItemOut(
+            index=index, custom_id=given.custom_id, status=200, refinement=refinement, error=None
+        )
+        return Item(index, 200, _line(out), refinement.usage)
     except CapError as error:
         return _failed(index, given, error)
     except Exception as error:  # noqa: BLE001  # the boundary: the other items go on
         _log.error("fault", exc_info=error)
         return _failed(index, given, CapError(INTERNAL))
-    out = BatchItemOut(
-        index=index, custom_id=given.custom_id, status=200, refinement=refinement, error=None
-    )
-    return Item(index, 200, _line(out), refinement.usage)
 
 
 async def _refinement(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cap_server.api.errors import error_response
-from cap_server.errors import BodyTooLargeError, CapError, SlowBodyError
+from cap_server.errors import BodyTooLargeError, CapError, MediaTypeError, SlowBodyError
 
 _LONGEST_BODY_S = 30.0
 
@@ -44,7 +44,11 @@ class BodyLimit:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         most = self._most_bytes_at.get(scope["path"], self._most_bytes)
-        declared = dict(scope["headers"]).get(b"content-length", b"")
+        headers = dict(scope["headers"])
+        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+            # Unpacked, it could be a thousand times what is allowed.
+            raise MediaTypeError("Send the body as it is, without 'Content-Encoding'.")
+        declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > most:
             raise _too_large(most)
         body = bytearray()

@@ -24,12 +24,15 @@ from cap_server.api.errors import POSTING, documented
 from cap_server.api.event_stream import Frames, documented_stream, event_stream, frame
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import House, InHouse, Tenant, authorized
+from cap_server.api.json_body import JSONRoute
 from cap_server.chat import Reply, thought
 from cap_server.errors import BadRequestError, ModelNotFoundError
 from cap_server.events import Event, told
 from cap_server.ports import ChatModel
 
-router = APIRouter(prefix="/v1", tags=["chat"], dependencies=[Depends(authorized)])
+router = APIRouter(
+    prefix="/v1", tags=["chat"], dependencies=[Depends(authorized)], route_class=JSONRoute
+)
 
 _STREAM = documented_stream("The completion; with `stream`, its chunks.")
 

@@ -14,7 +14,7 @@ from cap_server.chat import Reply
 class MessageOut(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str
-    reasoning_content: str | None = Field(description="The CoT, the programs, their results.")
+    reasoning_content: str | None = Field(None, description="The CoT, the programs, their results.")
     refusal: None = None
 
 
@@ -22,8 +22,13 @@ class ChoiceOut(BaseModel):
     index: int
     message: MessageOut
     finish_reason: str
-    logprobs: None = None
-    cap: RefinementOut | None = Field(description="null: there was nothing to refine.")
+    logprobs: dict[str, Any] | None = Field(
+        None, description="Of a model that answers by itself; null from `cap`."
+    )
+    cap: RefinementOut | None = Field(
+        None,
+        description="null: there was nothing to refine. Models that answer by themselves lack it.",
+    )
 
 
 class TokenDetailsOut(BaseModel):
@@ -36,7 +41,7 @@ class UsageOut(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    completion_tokens_details: TokenDetailsOut
+    completion_tokens_details: TokenDetailsOut | None = None
 
     @classmethod
     def of(cls, replies: Sequence[Reply]) -> UsageOut:

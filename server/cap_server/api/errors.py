@@ -106,7 +106,11 @@ def _refusal(message: str, *, status: int, code: str) -> CapError:
 
 
 _HTTP = {
-    400: ("The body is not JSON in UTF-8, or is nested too deep.", "invalid_json"),
+    400: (
+        "The body is not JSON in UTF-8, is nested too deep, or holds a number or a half of a "
+        "character that JSON cannot.",
+        "invalid_json",
+    ),
     404: ("There is nothing at this path; GET /docs lists what there is.", "not_found"),
     405: (
         "This path does not take this method; GET /docs lists what there is.",

@@ -8,10 +8,13 @@ from pydantic import Field
 from cap_server.api.errors import POSTING, documented
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import InHouse, may_execute
+from cap_server.api.json_body import JSONRoute
 from cap_server.api.wire import ExecutionOut, LimitsIn, Text
 from cap_server.api.wire import Request as WireRequest
 
-router = APIRouter(prefix="/v1", tags=["execute"], dependencies=[Depends(may_execute)])
+router = APIRouter(
+    prefix="/v1", tags=["execute"], dependencies=[Depends(may_execute)], route_class=JSONRoute
+)
 
 
 class ExecuteIn(WireRequest):

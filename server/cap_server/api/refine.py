@@ -12,13 +12,16 @@ from cap_server.api.errors import POSTING, documented
 from cap_server.api.event_stream import Frames, documented_stream, event_stream, frame
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import House, InHouse, Tenant, authorized
+from cap_server.api.json_body import JSONRoute
 from cap_server.api.problem import ProblemIn
 from cap_server.api.refine_events import event_out
 from cap_server.api.refinement import RefinementOut, new_id
 from cap_server.api.terms import TermsIn, refined
 from cap_server.events import Tell, told
 
-router = APIRouter(prefix="/v1", tags=["refine"], dependencies=[Depends(authorized)])
+router = APIRouter(
+    prefix="/v1", tags=["refine"], dependencies=[Depends(authorized)], route_class=JSONRoute
+)
 
 
 class RefineIn(TermsIn, ProblemIn):

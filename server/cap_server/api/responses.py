@@ -17,6 +17,7 @@ from cap_server.api.errors import POSTING, documented
 from cap_server.api.event_stream import Frames, documented_stream, event_stream
 from cap_server.api.gone import unless_gone
 from cap_server.api.house import InHouse, Tenant, authorized
+from cap_server.api.json_body import JSONRoute
 from cap_server.api.responses_in import ResponsesIn
 from cap_server.api.responses_out import (
     CodeOut,
@@ -32,7 +33,9 @@ from cap_server.chat import Reply, thought
 from cap_server.errors import ModelNotFoundError
 from cap_server.events import Event, told
 
-router = APIRouter(prefix="/v1", tags=["chat"], dependencies=[Depends(authorized)])
+router = APIRouter(
+    prefix="/v1", tags=["chat"], dependencies=[Depends(authorized)], route_class=JSONRoute
+)
 
 _STREAM = documented_stream("The response; with `stream`, its events.")
 
