@@ -22,7 +22,7 @@ run: setup  ## Start vLLM with the small CaP model, and the server; print a requ
 
 test: setup setup-train setup-deploy  ## Run all tests, those against the real vLLM among them.
 	@.train/bin/python -m pytest tests/training
-	@$(BIN)/python -m pytest --ignore=tests/training \
+	@$(BIN)/python -m pytest --ignore=tests/training -n 2 --dist loadgroup \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 test-train: setup setup-train  ## Training's tests, the long ones too: a whole recipe in small, served by vLLM.
