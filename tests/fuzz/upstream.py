@@ -88,7 +88,7 @@ async def _stream(send: Send, text: str) -> None:
 
 
 async def _body(receive: Receive) -> bytes:
-    content = b""
+    content: bytes = b""
     while True:
         message = await receive()
         content += message.get("body", b"")

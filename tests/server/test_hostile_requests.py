@@ -116,8 +116,9 @@ async def test_a_body_that_does_not_say_it_is_json_is_refused(client: httpx.Asyn
 
 async def test_a_packed_body_is_never_unpacked(client: httpx.AsyncClient) -> None:
     for coding in ("gzip", "deflate", "br", "zstd", "gzip, gzip", "GZIP"):
-        pack = {"gzip": gzip.compress, "deflate": zlib.compress}.get(coding, bytes)
-        bomb = pack(b'{"question": "' + b"x" * 3_000_000 + b'"}')[:500_000]
+        plain = b'{"question": "' + b"x" * 3_000_000 + b'"}'
+        packed = {"gzip": gzip.compress(plain), "deflate": zlib.compress(plain)}
+        bomb = packed.get(coding, plain)[:500_000]
         headers = {**JSON, "Content-Encoding": coding}
         for path in PATHS:
             response = await client.post(path, content=bomb, headers=headers)

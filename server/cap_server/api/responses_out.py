@@ -80,7 +80,8 @@ class ResponseUsageOut(BaseModel):
     @classmethod
     def of(cls, reply: Reply) -> ResponseUsageOut:
         usage = UsageOut.of([reply])
-        reasoning = usage.completion_tokens_details.reasoning_tokens
+        details = usage.completion_tokens_details
+        reasoning = details.reasoning_tokens if details else 0
         return cls(
             input_tokens=usage.prompt_tokens,
             input_tokens_details=InputDetailsOut(),
