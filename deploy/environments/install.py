@@ -1,13 +1,14 @@
 """Makes the project's virtual environments, or finds that they are right and leaves them.
 
-    python3 deploy/environments/install.py [server|engine|train|deploy|ray|all] [--device auto|cpu|gpu]
+    python3 deploy/environments/install.py [WHICH] [--device auto|cpu|gpu]
 
 `.venv` has the server and its tests; `.engine` has vLLM, which pins dozens of versions and is
-spoken to over HTTP only; `.train` has the server, its tests and what training needs,
-`.deploy` what checks and runs the files in `deploy/`, `.ray` the server, its tests and Ray; these
-three are made only when they are asked for by name: `all` is what a server needs. An environment is right when its stamp says that it was
-finished, for exactly what is asked for now, and every file that pip recorded is still there. Any
-other is made anew. Needs Python 3.11 or later and nothing else.
+spoken to over HTTP only; `.train` has the server, its tests and what training needs, `.deploy`
+what checks and runs the files in `deploy/`, `.ray` the server, its tests and Ray; these three are
+made only when they are asked for by name (`train`, `deploy`, `ray`): `all` is what a server needs.
+An environment is right when its stamp says that it was finished, for exactly what is asked for
+now, and every file that pip recorded is still there. Any other is made anew. Needs Python 3.11 or
+later and nothing else.
 """
 
 # This lets an older Python get as far as being told that it is too old.

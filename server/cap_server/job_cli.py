@@ -101,8 +101,9 @@ def bulk_(
             planned = plan(
                 input_, output, columns=columns, shared=shared, rows_per_part=rows_per_part
             )
-            with failures_told(client.base_url):
-                check_ready(client)
+            if planned.left:
+                with failures_told(client.base_url):
+                    check_ready(client)
             key = SecretStr(api_key) if api_key else None
             work = Work(planned.job, output, columns, shared, client.base_url, key, _PATIENCE)
             _refine(planned, work, tally, address=ray, at_once=at_once)
@@ -124,6 +125,8 @@ def _refine(planned: Plan, work: Work, tally: Tally, *, address: str | None, at_
     from cap_server.bulk.on_ray import ray_at, refined
 
     tally.rows, tally.skipped = planned.rows, planned.skipped
+    if not planned.left:
+        return
     with refining(planned.rows) as advance, ray_at(address):
         advance(planned.skipped)
         for done in refined(planned.left, work, at_once=at_once):

@@ -54,6 +54,8 @@ def ray_at(address: str | None) -> Iterator[None]:
         BulkError: there is none.
         Stopped: it failed.
     """
+    if address is not None:
+        _check_answers(address)
     # Both are read when Ray is imported, which is why that happens here.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None:
@@ -70,7 +72,8 @@ def ray_at(address: str | None) -> Iterator[None]:
             **({} if address else own),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BulkError(f"No Ray cluster answers at {address}.") from error
+        reason = str(error).partition("\n")[0]
+        raise BulkError(f"Ray does not start at {address or 'this machine'}: {reason}") from error
     try:
         yield
     except ray.exceptions.RayError as error:
@@ -78,6 +81,17 @@ def ray_at(address: str | None) -> Iterator[None]:
         raise Stopped(f"Ray failed ({type(error).__name__}): {reason}", REFUSED) from error
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises BulkError where nobody listens: Ray itself would try for a minute, and exit."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise BulkError(f"No Ray cluster answers at {address}: {error.strerror}.") from error
 
 
 def refined(parts: Sequence[Part], work: Work, *, at_once: int) -> Iterator[Done]:
@@ -88,8 +102,6 @@ def refined(parts: Sequence[Part], work: Work, *, at_once: int) -> Iterator[Done
     """
     import ray.data
 
-    if not parts:
-        return
     _keep_quiet()
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
