@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cap_client import Client, SharedOptions
+from cap_client import BatchItem, Client, SharedOptions
 from cap_server.bulk.columns import Columns
 from cap_server.bulk.entries import Entry, entries_of_lines, entry_of, scan_lines
 from cap_server.bulk.job import Job, Part, Source, parts_of
@@ -192,3 +194,13 @@ def test_without_ray_it_says_in_one_line_how_to_get_it() -> None:
     result = CliRunner().invoke(cli, ["bulk", "--input", "in", "--output", "out"])
     assert result.exit_code == 2
     assert result.stderr.strip() == "cap bulk needs Ray: pip install 'cap-refine[ray]'"
+
+
+def test_the_page_has_the_options_and_the_columns_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs/bulk.md").read_text("utf-8")
+    told = CliRunner().invoke(cli, ["bulk", "--help"], env={"COLUMNS": "200"}).output
+    assert [option for option in re.findall(r"--[a-z][a-z-]+", page) if option not in told] == []
+    item = BatchItem(index=0, custom_id=None, status=500, refinement=None, error=None)
+    table = page[page.index("| column |") : page.index("A dead letter")]
+    names = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line[:90])}
+    assert names == set(out_row("a", 1, item))

@@ -15,7 +15,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cap_server.bulk.columns import Columns
-from cap_server.bulk.plan import plan
 from cap_server.cli import cli
 from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.deploy.conftest import until
@@ -202,6 +201,8 @@ def test_tables_are_read_with_their_own_columns(server: str, model: Model, tmp_p
 def test_what_is_wrong_is_told_in_a_line(
     arguments: Sequence[str], code: int, told: str, lines: Path, tmp_path: Path
 ) -> None:
+    from cap_server.bulk.plan import plan
+
     (tmp_path / "text.parquet").write_text("text")
     (tmp_path / "rows.jsonl.gz").write_text("text")
     (tmp_path / "empty.jsonl").write_text("\n\n")
