@@ -47,6 +47,9 @@ def plan(
         BulkError: a file cannot be read, or the output is another job's.
     """
     place = Place.at(output)
+    for at in inputs:
+        if f"{place.name}/".startswith(f"{Place.at(at).name}/"):
+            raise BulkError(f"{place.name} lies within the input; name another output.")
     sources = _sources(inputs, columns, rows_per_part)
     how = {
         **{name: value for name, value in shared.items() if value is not None},

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from cap_client import Retries, SharedOptions
 from cap_server.bulk.columns import Columns
 from cap_server.cli import cli
 from cap_server.testing import FakeSandbox, ScriptedModel
@@ -193,6 +194,7 @@ def test_tables_are_read_with_their_own_columns(server: str, model: Model, tmp_p
         (("--input", "{tmp}/empty.jsonl"), 2, "holds no rows"),
         (("--input", "what://ever"), 2, "what://ever"),
         (("--output", "{tmp}"), 2, "holds something else"),
+        (("--output", "{tmp}/input/new"), 2, "lies within the input"),
         (("--output", "{tmp}/other"), 2, "other holds another job's rows: strategy was"),
         (("--url", "http://127.0.0.1:9"), 5, "cannot be reached"),
         (("--ray", "127.0.0.1:9"), 2, "No Ray cluster answers at 127.0.0.1:9: Connection"),
@@ -222,6 +224,29 @@ def test_what_is_wrong_is_told_in_a_line(
         result = CliRunner().invoke(cli, ["bulk", *options])
     assert result.exit_code == code, result.output
     assert told in result.stderr
+
+
+def test_stores_that_only_fsspec_knows_hold_input_and_output() -> None:
+    import fsspec
+
+    from cap_server.bulk.plan import plan
+    from cap_server.bulk.worker import Work, work_on
+
+    store = fsspec.filesystem("memory")
+    store.pipe("/in/a.jsonl", "\n".join(json.dumps(row(number)) for number in range(9)).encode())
+    columns, shared = Columns.of([], ignore_others=False), SharedOptions(strategy="single")
+    model = ScriptedModel(["answer=18"])
+    with listening_with_batches(tools(model, FakeSandbox({"answer=18": 18}))) as url:
+        for parts in (2, 3):
+            planned = plan(
+                ["memory://in"], "memory://out", columns=columns, shared=shared, rows_per_part=2
+            )
+            work = Work(planned.job, "memory://out", columns, shared, url, None, Retries())
+            assert len(list(work_on(planned.left[:parts], work))) == parts
+    assert planned.skipped == 4
+    assert len(model.prompts) == 9
+    files = sorted(name.rpartition("/")[2] for name in store.find("/out/rows"))
+    assert files == [f"part-{number:06}.parquet" for number in range(5)]
 
 
 def test_what_the_server_refuses_for_all_rows_ends_the_job(
