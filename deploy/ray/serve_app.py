@@ -18,7 +18,9 @@ from fastapi import FastAPI
 from ray import serve
 
 from cap_server.app import create_app
+from cap_server.garbage import settle
 from cap_server.logs import configure_logs
+from cap_server.serving import can_store
 from cap_server.settings import Settings
 from cap_server.stores import open_stores
 
@@ -36,13 +38,16 @@ def build() -> FastAPI:
         settings = settings.model_copy(update={"host": "0.0.0.0"})
     configure_logs(settings.log_level)
     kept = ExitStack()
-    served = create_app(settings, stores=kept.enter_context(open_stores(settings)))
+    stores = kept.enter_context(open_stores(settings))
+    served = create_app(settings, stores=stores)
     runs = served.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with kept:
+            await can_store(settings, stores)
             async with runs(app):
+                settle()
                 yield
 
     served.router.lifespan_context = lifespan
