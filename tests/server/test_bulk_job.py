@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -161,7 +161,7 @@ def refined(
 ) -> tuple[list[tuple[int, int]], int, list[float]]:
     """Rows' numbers and statuses, how many programs were drawn, and the waits."""
     model, waits = ScriptedModel(script), list[float]()
-    named: Callable[..., str] = lambda rows: Job("id", {}, {}).batch_key(part(), rows)  # noqa: E731
+    named = partial(Job("id", {}, {}).batch_key, part())
     with (
         listening_with_batches(tools(model, FakeSandbox({"answer=18": 18}))) as url,
         Client(url) as client,
