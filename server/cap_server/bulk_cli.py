@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -29,6 +32,8 @@ _PATIENT = Retries(tries=100, longest_s=5)
 """A server that restarts in the middle of a long run is waited for, two minutes from its last
 answer on."""
 
+GOES_ON = "The same command goes on from here."
+
 _COLUMNS = (TextColumn("refining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 _err = Console(stderr=True)
@@ -52,13 +57,12 @@ def refine_file(
     tally, began = Tally(), time.monotonic()
     with client_of(url, api_key, settings, retries=_PATIENT) as client:
         try:
-            with failures_told(client.base_url, goes_on="The same command goes on from here."):
+            with failures_told(client.base_url, goes_on=GOES_ON):
                 _refine(rows, client, answers, shared, tally)
         except KeyboardInterrupt:
-            _err.print("Interrupted; the same command goes on from here.")
-            raise typer.Exit(INTERRUPTED) from None
+            interrupted()
         finally:
-            _err.print(_summary(tally, time.monotonic() - began), soft_wrap=True)
+            _err.print(summary(tally, time.monotonic() - began), soft_wrap=True)
             if output != "-":
                 answers.close()
     raise typer.Exit(REFUSED if tally.failed else 0)
@@ -67,14 +71,25 @@ def refine_file(
 def _refine(
     rows: list[Row], client: Client, answers: Answers, shared: SharedOptions, tally: Tally
 ) -> None:
-    _check_ready(client)
+    check_ready(client)
+    with refining(len(rows)) as advance:
+        Bulk(client, answers, shared, tally, advance=lambda: advance(1)).refine(rows)
+
+
+@contextmanager
+def refining(rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar of progress. Yields what is told how many rows are done besides."""
     with Progress(*_COLUMNS, console=_err) as progress:
-        task = progress.add_task("refining", total=len(rows))
-        bulk = Bulk(client, answers, shared, tally, advance=lambda: progress.advance(task))
-        bulk.refine(rows)
+        task = progress.add_task("refining", total=rows)
+        yield lambda done: progress.advance(task, done)
 
 
-def _check_ready(client: Client) -> None:
+def interrupted() -> NoReturn:
+    _err.print("Interrupted; the same command goes on from here.")
+    raise typer.Exit(INTERRUPTED)
+
+
+def check_ready(client: Client) -> None:
     """Exits where no row could be refined: better known now than after every retry."""
     readiness = client.ready()
     for name, check in readiness.checks.items():
@@ -82,7 +97,7 @@ def _check_ready(client: Client) -> None:
             fail(f"The server is not ready: {name}: {check.detail}", code=REFUSED)
 
 
-def _summary(tally: Tally, wall_s: float) -> str:
+def summary(tally: Tally, wall_s: float) -> str:
     decisions = [f"{n} {decision}" for decision, n in tally.decisions.most_common()]
     if tally.failed:
         decisions.append(f"[red]{tally.failed} failed[/]")

@@ -26,6 +26,7 @@ from cap_server.cli_options import AsJson, settings_of
 from cap_server.engine import EngineError, EngineOptions, runs_on_gpu
 from cap_server.eval_cli import eval_
 from cap_server.example import EXAMPLE
+from cap_server.job_cli import BULK_EXIT_CODES, bulk_
 from cap_server.keys import Access
 from cap_server.keys_cli import keys_cli
 from cap_server.logs import configure_logs
@@ -59,6 +60,7 @@ cli = typer.Typer(
 cli.add_typer(keys_cli, name="keys")
 cli.add_typer(sandbox_cli, name="sandbox")
 cli.command("refine", epilog=EXIT_CODES)(refine_)
+cli.command("bulk", epilog=BULK_EXIT_CODES)(bulk_)
 cli.command("chat", epilog=CHAT_EXIT_CODES)(chat_)
 cli.command("strategies")(strategies_)
 cli.command("eval", epilog="Exit codes: 0 done; 1 it could not go on; 2 wrong usage.")(eval_)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from cap_client import SharedOptions
 from cap_server.secret_files import SecretFileError
 from cap_server.settings import Settings
 from cap_server.strategies import STRATEGIES
@@ -55,6 +56,12 @@ StrategyName = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
+Seed = Annotated[int | None, typer.Option(help="Makes the request repeatable.")]
+
+Deadline = Annotated[float | None, typer.Option(help="Seconds, for each question.")]
+
+Candidates = Annotated[bool, typer.Option("--candidates", help="Show every draw.")]
+
 _err = Console(stderr=True)
 
 
@@ -82,6 +89,18 @@ def parsed_strategy(text: str | None) -> dict[str, Any] | None:
     except ValueError as error:
         _err.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
         raise typer.Exit(2) from None
+
+
+def shared_options(
+    strategy: str | None, *, seed: int | None, deadline: float | None, candidates: bool
+) -> SharedOptions:
+    """How a command's rows are refined, as the API takes it; exits where a strategy is none."""
+    return {
+        "strategy": parsed_strategy(strategy),
+        "sampling": {"seed": seed} if seed is not None else None,
+        "budget": {"deadline_s": deadline} if deadline is not None else None,
+        "include": ["candidates"] if candidates else None,
+    }
 
 
 def without_unset(**values: object) -> dict[str, Any]:

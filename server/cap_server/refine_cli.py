@@ -10,16 +10,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cap_client import RefineOptions, SharedOptions
+from cap_client import RefineOptions
 from cap_server import terminal
 from cap_server.bulk_cli import refine_file
 from cap_server.cli_client import WRONG_USAGE, client_of, fail, failures_told
 from cap_server.cli_options import (
     ApiKey,
+    Candidates,
+    Deadline,
+    Seed,
     StrategyText,
     Url,
-    parsed_strategy,
     settings_of,
+    shared_options,
     without_unset,
 )
 
@@ -50,9 +53,9 @@ def refine_(
     ] = None,
     source: Annotated[str | None, typer.Option(help="The model that wrote the CoT.")] = None,
     strategy: StrategyText = None,
-    seed: Annotated[int | None, typer.Option(help="Makes the request repeatable.")] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds, for each question.")] = None,
-    candidates: Annotated[bool, typer.Option("--candidates", help="Show every draw.")] = False,
+    seed: Seed = None,
+    deadline: Deadline = None,
+    candidates: Candidates = False,
     input_: Annotated[
         str | None,
         typer.Option(
@@ -73,12 +76,7 @@ def refine_(
     as_json: Annotated[bool, typer.Option("--json", help="The server's answer, as it is.")] = False,
 ) -> None:
     """Refine one answer on a running server, or with --input a file of them."""
-    shared: SharedOptions = {
-        "strategy": parsed_strategy(strategy),
-        "sampling": {"seed": seed} if seed is not None else None,
-        "budget": {"deadline_s": deadline} if deadline is not None else None,
-        "include": ["candidates"] if candidates else None,
-    }
+    shared = shared_options(strategy, seed=seed, deadline=deadline, candidates=candidates)
     settings = settings_of()
     if input_ is not None:
         _check_alone(question=question, cot=cot, answer=answer, choice=choice, source=source)

@@ -69,7 +69,7 @@ async def serve(settings: Settings, *, started: Started) -> None:
     """
     async with listening() as signals:
         with _bound(settings.host, settings.port) as listener, open_stores(settings) as stores:
-            stored = await _can_store(settings, stores)
+            stored = await can_store(settings, stores)
             access = await _guarded(settings, stores)
             async with open_tools(settings) as tools:
                 app = create_app(settings, tools=nullcontext(tools), stores=stores)
@@ -95,7 +95,7 @@ async def up(
     async with listening() as signals:
         # Address and sandbox come first: nobody wants to wait for vLLM to learn that they fail.
         with _bound(settings.host, settings.port) as listener, open_stores(settings) as stores:
-            stored = await _can_store(settings, stores)
+            stored = await can_store(settings, stores)
             access = await _guarded(settings, stores)
             engine = Engine(options)
             served = _with_engine(settings, options, url=engine.base_url)
@@ -111,7 +111,7 @@ async def up(
                     raise engine.died()
 
 
-async def _can_store(settings: Settings, stores: Stores) -> bool:
+async def can_store(settings: Settings, stores: Stores) -> bool:
     """Whether the database can be written to; the server serves without.
 
     Raises:

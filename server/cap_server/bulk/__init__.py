@@ -1,1 +1,1 @@
-"""`cap refine --input`: a file of problems through a running server, batch by batch."""
+"""Many problems through a running server: `cap refine --input`, and `cap bulk` on Ray Data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated
@@ -22,6 +22,10 @@ pass."""
 
 class BulkError(Exception):
     """Why a file cannot be refined; the message is for the person who wants it."""
+
+
+class RowError(Exception):
+    """Why one row is none."""
 
 
 def _as_text(value: object) -> object:
@@ -72,7 +76,7 @@ def rows_of(content: bytes, *, name: str, shared: SharedOptions) -> list[Row]:
         BulkError: it holds none, or a line is none; which and why.
     """
     lines = enumerate(content.split(b"\n"), 1)
-    rows = [_row(line, i, name=name, shared=shared) for i, line in lines if line.strip()]
+    rows = [_named_row(line, i, name=name, shared=shared) for i, line in lines if line.strip()]
     if not rows:
         raise BulkError(f"{name} holds no rows.")
     return rows
@@ -92,17 +96,35 @@ def batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _row(line: bytes, number: int, *, name: str, shared: SharedOptions) -> Row:
+def row_of(written: bytes | Mapping[str, object], number: int, *, shared: SharedOptions) -> Row:
+    """A row as its file has it.
+
+    Args:
+        written: a line of JSON, or the row's fields.
+        number: the row's in its file, from 1.
+        shared: how it will be refined.
+
+    Raises:
+        RowError: it is none.
+    """
     try:
-        written = Written.model_validate_json(line)
+        read = Written.model_validate_json if isinstance(written, bytes) else Written.model_validate
+        valid = read(written)  # type: ignore[arg-type]  # of the branch above
     except ValidationError as error:
         fault = error.errors()[0]
         field = ".".join(map(str, fault["loc"])) or "the line"
-        raise BulkError(
-            f"{name}:{number}: {field}: {fault['msg']}. A row has `question`, and may have `cot`, "
+        raise RowError(
+            f"{field}: {fault['msg']}. A row has `question`, and may have `cot`, "
             "`answer`, `choices`, `source` and `custom_id`."
         ) from error
-    problem: Problem = written.model_dump(exclude_none=True)  # type: ignore[assignment]  # its fields
+    problem: Problem = valid.model_dump(exclude_none=True)  # type: ignore[assignment]  # its fields
     content = json.dumps([problem, shared], sort_keys=True).encode()
     key = blake2b(content, digest_size=16).hexdigest()
     return Row(number, problem, size=len(content), key=key)
+
+
+def _named_row(line: bytes, number: int, *, name: str, shared: SharedOptions) -> Row:
+    try:
+        return row_of(line, number, shared=shared)
+    except RowError as error:
+        raise BulkError(f"{name}:{number}: {error}") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cap_client import BatchItem, Client, Fault, InvalidRequestError, SharedOptions
-from cap_server.bulk.answers import Answers
 from cap_server.bulk.rows import Row, batches
 
 
@@ -30,6 +30,22 @@ class Tally:
         self.programs += item.refinement.usage.programs
         self.tokens += item.refinement.usage.completion_tokens
 
+    def take(self, part: Tally) -> None:
+        """Add what came of a part of the rows, which are counted already."""
+        self.skipped += part.skipped
+        self.failed += part.failed
+        self.programs += part.programs
+        self.tokens += part.tokens
+        self.decisions += part.decisions
+
+
+class Kept(Protocol):
+    """Where answers go. Attributes: done: how often each row's key was answered before."""
+
+    done: Counter[str]
+
+    def add(self, row: Row, item: BatchItem) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
@@ -39,13 +55,15 @@ class Bulk:
         shared: how every row is refined.
         tally: kept up to date.
         advance: called for every row that is answered.
+        named: the idempotency key of a batch, where a later run is to go on in its midst.
     """
 
     client: Client
-    answers: Answers
+    answers: Kept
     shared: SharedOptions
     tally: Tally
     advance: Callable[[], None]
+    named: Callable[[Sequence[Row]], str] | None = None
 
     def refine(self, rows: Sequence[Row]) -> None:
         """Refine the rows that have no answer yet.
@@ -75,11 +93,15 @@ class Bulk:
         while left:
             batch = left.pop()
             try:
-                with self.client.batch([row.problem for row in batch], **self.shared) as items:
+                problems, key = [row.problem for row in batch], self._key(batch)
+                with self.client.batch(problems, idempotency_key=key, **self.shared) as items:
                     for item in items:
                         self._keep(batch[item.index], item)
             except InvalidRequestError as error:
                 left += self._cut_up(error, batch)
+
+    def _key(self, batch: list[Row]) -> str | None:
+        return self.named(batch) if self.named else None
 
     def _cut_up(self, error: InvalidRequestError, batch: list[Row]) -> list[list[Row]]:
         """The batches to try instead of `batch`, which was refused before anything was spent.
