@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 import structlog
 from hypothesis import settings
+
+# Processes of pytest-xdist have one, which rich would keep whatever a test says.
+os.environ.pop("COLUMNS", None)
 
 # How long an example takes says more of the machine, which may be busy, than of the code.
 settings.register_profile("any machine", deadline=None)
