@@ -14,8 +14,8 @@ export const EXAMPLES = [
   },
   {
     title: "Pencils: a carry forgotten",
-    question: "A class has 28 students. Each student gets 3 pencils. How many pencils are needed?",
-    cot: "28 * 3 = 74 pencils. The answer is 74.",
+    question: "There are 14 boxes. Each box holds 6 pencils. How many pencils are there in all?",
+    cot: "14 * 6 = 74 pencils. The answer is 74.",
   },
   {
     title: "Marbles: right already",
