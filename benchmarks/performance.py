@@ -165,7 +165,7 @@ def _plot(curves: Mapping[str, Sequence[tuple[int, Cost]]], folder: Path) -> Non
         axes.set_ylim(bottom=0)
         axes.set_xlabel(labels[name])
         axes.set_ylabel("CPU ms a request")
-        axes.legend()
+        figure.legend(loc="outside upper center", ncols=3, frameon=False)
         figure.savefig(folder / f"performance-{name.replace(' ', '-')}.png", dpi=120)
 
 

@@ -353,7 +353,7 @@ def _machine_line(pool: Pool, workers: int) -> str:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return (
         f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
-        f"Linux {platform.release()}, Python {platform.python_version()}; load "
+        f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}; load "
         f"{os.getloadavg()[0]:.1f}; {workers} workers, tier {pool.tier}."
     )
 

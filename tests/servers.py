@@ -70,15 +70,16 @@ def launched(folder: Path, model_url: str, **variables: str) -> Serving:
 def wait_for(server: Serving, *, within_s: float = 110) -> None:
     """Return once it listens."""
     deadline = time.monotonic() + within_s
-    while not _answers(server.url):
+    while not is_up(f"{server.url}/health"):
         assert server.process.poll() is None, server.said()
         assert time.monotonic() < deadline, server.said()
         time.sleep(0.1)
     server.started = descendants(server.process.pid)
 
 
-def _answers(url: str) -> bool:
+def is_up(url: str) -> bool:
+    """Whether there is a 200."""
     try:
-        return httpx.get(f"{url}/health", timeout=5, trust_env=False).status_code == httpx.codes.OK
-    except httpx.TransportError:
+        return httpx.get(url, timeout=20, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
         return False

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from tests.chaos import engine, leaks, report
+from tests import leaks
+from tests.chaos import engine, remains, report
 from tests.chaos.faults import FAULTS, Fault, faketime
 from tests.chaos.load import Load, Tally, Terms
 from tests.chaos.place import Place, place
@@ -27,7 +28,7 @@ async def under(fault: Fault, at: Place, load: Load, *, for_s: float) -> Tally:
     # Kept connections and spare processes are as many as they become.
     await Load(at.url, at_once=12, pause_s=0.0).send(30, Terms())
     before = {replica.pid: leaks.held(replica.pid) for replica in at.replicas}
-    faults = leaks.tracebacks(at)
+    faults = remains.tracebacks(at)
     async with load.running(fault.terms) as tally:
         await fault.harm(at, for_s)
         await asyncio.sleep(for_s / 5)
@@ -35,9 +36,9 @@ async def under(fault: Fault, at: Place, load: Load, *, for_s: float) -> Tally:
         if replica.pid not in before:
             tally.violated("a server was started anew, and nobody asked for it")
             continue
-        tally.violated(*await leaks.leaked(replica, before[replica.pid]))
-    tally.violated(*await leaks.left_behind(at))
-    if told := leaks.tracebacks(at) - faults:
+        tally.violated(*await leaks.leaked(replica.pid, before[replica.pid]))
+    tally.violated(*await remains.left_behind(at))
+    if told := remains.tracebacks(at) - faults:
         tally.violated(f"{told} tracebacks in the servers' logs")
     return tally
 
@@ -48,7 +49,7 @@ async def soak(at: Place, load: Load, requests: int) -> Tally:
     tally = await load.send(requests, Terms())
     for replica in at.replicas:
         now = leaks.held(replica.pid)
-        tally.violated(*await leaks.leaked(replica, before[replica.pid]))
+        tally.violated(*await leaks.leaked(replica.pid, before[replica.pid]))
         was = before[replica.pid]
         tally.by[f"MiB (from {was.mib:.0f})"] = round(now.mib)
     return tally

@@ -9,10 +9,10 @@ import pytest
 from cap_client import Refinement
 from tests.chaos import verdicts
 from tests.chaos.faults import breaking_network, kill_warm
-from tests.chaos.leaks import left_behind, tracebacks
 from tests.chaos.load import Load, Terms
 from tests.chaos.place import place
 from tests.chaos.questions import Kind, Question, program, truth
+from tests.chaos.remains import left_behind, tracebacks
 
 
 async def test_what_breaks_a_server_breaks_no_promise(tmp_path: Path) -> None:

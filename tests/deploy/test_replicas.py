@@ -21,6 +21,7 @@ import pytest
 from tests.deploy.conftest import ASKED, until
 from tests.deploy.programs import DEPLOY, program
 from tests.ports import free_port
+from tests.servers import is_up
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -90,7 +91,7 @@ class Replica:
 
     def wait(self) -> None:
         url = f"http://127.0.0.1:{self.port}/ready"
-        until(lambda: _answers(url), within_s=120, else_say=lambda: f"{url} is not ready")
+        until(lambda: is_up(url), within_s=120, else_say=lambda: f"{url} is not ready")
 
 
 @contextmanager
@@ -149,7 +150,7 @@ def proxy(tmp_path: Path, replicas: tuple[Replica, Replica]) -> Iterator[str]:
     argv = [program("nginx"), "-p", str(tmp_path), "-c", str(configuration)]
     with started(argv, tmp_path / "nginx.log"):
         url = f"http://127.0.0.1:{port}"
-        until(lambda: _answers(f"{url}/health"), within_s=60, else_say=lambda: url)
+        until(lambda: is_up(f"{url}/health"), within_s=60, else_say=lambda: url)
         yield url
 
 
@@ -161,7 +162,7 @@ async def test_a_replica_that_is_killed_loses_no_request(
     assert {(answer.status_code, answer.json()["answer"]) for answer in answers} == {(200, "18")}
     assert len(answers) == REQUESTS
     assert one.process.wait() == -signal.SIGKILL
-    assert _answers(f"http://127.0.0.1:{other.port}/health")
+    assert is_up(f"http://127.0.0.1:{other.port}/health")
 
 
 async def test_a_rolling_restart_loses_no_request_and_no_trust(
@@ -211,13 +212,6 @@ async def _under_load(proxy: str, disturb: Callable[[], None]) -> list[httpx.Res
             await quarter.wait()
             await asyncio.to_thread(disturb)
     return answers
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=20).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 def _known(url: str) -> int:

@@ -7,6 +7,7 @@ and in the end the server is alive and holds no more than after the first part.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import re
@@ -24,7 +25,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from tests.fuzz import leaks
+from tests import leaks
 from tests.fuzz.upstream import MODEL, WRITER
 from tests.ports import free_port
 from tests.processes import alive
@@ -110,7 +111,7 @@ def run(folder: Path, url: str, *, wanted: int, seed: int, workers: int) -> tupl
     with serving(folder, url, **variables) as server:
         examples = max(1, (wanted - _COVERAGE) // _ROUTES_WITH_BODIES // workers)
         sent, well = cases(server, phases="coverage", seed=seed, workers=1, examples=1)
-        before = leaks.Held.by(server.process.pid)
+        before = leaks.held(server.process.pid)
         # A route that has no new cases to offer ends early; then there is another round.
         for again in range(_MOST_ROUNDS):
             if sent >= wanted:
@@ -126,8 +127,8 @@ def run(folder: Path, url: str, *, wanted: int, seed: int, workers: int) -> tupl
         wrong = [] if well else ["answers that are not as documented: see above"]
         if server.process.poll() is not None:
             return sent, [*wrong, "the server has ended"]
-        wrong += leaks.leaked(server.process.pid, before)
-        typer.echo(f"before {before}\nafter  {leaks.Held.by(server.process.pid)}")
+        wrong += asyncio.run(leaks.leaked(server.process.pid, before))
+        typer.echo(f"before {before}\nafter  {leaks.held(server.process.pid)}")
         if httpx.get(f"{server.url}/ready", timeout=30, trust_env=False).status_code != 200:
             wrong.append("the server is not ready any more")
         if faults := re.findall(r'Traceback|"event": "fault"|Exception in', server.said()):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from cap_sandbox import Execution, Limits, Pool, PoolError, QueueFullError, WeakIsolationError
+from cap_sandbox import Execution, Limits, Pool, PoolError, QueueFullError
 from cap_sandbox.memory import bounded_group
 from tests.processes import children
 
@@ -370,39 +370,3 @@ def _lives(pid: int) -> bool:
         return status_of(pid)[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-TIERS = [
-    ((), "strong"),
-    (("namespaces",), "standard"),
-    (("namespaces", "landlock"), "basic"),
-]
-
-
-@pytest.mark.parametrize(("without", "tier"), TIERS)
-async def test_the_tier_tells_which_layers_were_reached(
-    without: tuple[str, ...], tier: str
-) -> None:
-    async with Pool(workers=1, without=without) as pool:
-        reached = pool.layers
-        if not without and not reached["namespaces"]:
-            pytest.skip("this machine grants no namespaces")
-        assert pool.tier == tier
-        assert reached["seccomp"]
-        assert not any(reached[layer] for layer in without)
-        await assert_serves(pool)
-
-
-async def test_without_a_system_call_filter_the_pool_starts_only_when_told_to() -> None:
-    with pytest.raises(WeakIsolationError):
-        async with Pool(workers=1, without=["seccomp"]):
-            pass
-    async with Pool(workers=1, without=["seccomp"], allow_weak=True) as pool:
-        assert pool.tier == "weak"
-        await assert_serves(pool)
-
-
-@pytest.mark.parametrize("workers", [0, -1])
-async def test_a_pool_needs_a_worker(workers: int) -> None:
-    with pytest.raises(ValueError, match="workers"):
-        Pool(workers=workers)

@@ -18,13 +18,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import pytest
 
 from tests.deploy.conftest import ASKED, until
 from tests.deploy.programs import DEPLOY
 from tests.ports import free_port
 from tests.processes import descendants
+from tests.servers import is_up
 
 BIN = Path(sys.prefix) / "bin"
 QUIET = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -129,7 +129,7 @@ def server(model: Model, tmp_path: Path) -> Iterator[str]:
             [BIN / "cap", "serve"], stdout=output, stderr=output, env=os.environ | mine
         )
     try:
-        until(lambda: answers(f"{url}/ready"), within_s=120, else_say=log.read_text)
+        until(lambda: is_up(f"{url}/ready"), within_s=120, else_say=log.read_text)
         yield url
     finally:
         process.kill()
@@ -178,13 +178,6 @@ def working(node: Node, title: str) -> set[int]:
     """The processes of a node that do now what `title` says."""
     raylet = node.all_processes["raylet"][0].process.pid
     return {pid for pid in descendants(raylet) if title in _title(pid)}
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=20).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
 
 
 def _title(pid: int) -> str:

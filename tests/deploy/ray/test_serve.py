@@ -14,8 +14,9 @@ import pytest
 
 from tests.deploy.conftest import until
 from tests.deploy.programs import DEPLOY
-from tests.deploy.ray.conftest import BIN, Cluster, Model, answers, working
+from tests.deploy.ray.conftest import BIN, Cluster, Model, working
 from tests.ports import free_port
+from tests.servers import is_up
 
 WRONG = {
     "question": "What is 6 times 3, number 1?",
@@ -45,7 +46,7 @@ def serve(cluster: Cluster, model: Model, tmp_path: Path) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ)
     try:
-        until(lambda: answers(f"{url}/ready"), within_s=180, else_say=log.read_text)
+        until(lambda: is_up(f"{url}/ready"), within_s=180, else_say=log.read_text)
         yield url
     finally:
         process.terminate()

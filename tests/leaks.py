@@ -9,14 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.place import Place, Replica
-from tests.processes import alive, descendants
+from tests.processes import descendants
 
 MORE_FILES = 12
 """Those to spare processes come and go."""
 
 MORE_CONNECTIONS = 48
-"""Kept ones come and go: nginx's, and those to the upstream, four for each request."""
+"""Kept ones come and go: a proxy's, and those to the upstream, four for each request."""
 
 MORE_PROCESSES = 4
 """Spare processes come and go, two kinds of them, as many as programs run at once."""
@@ -59,6 +58,14 @@ def held(pid: int) -> Held:
     return Held(len(open_) - connections, connections, len(family), kib / 1024)
 
 
+async def leaked(pid: int, before: Held) -> list[str]:
+    """What the process still holds more than before, once it had time to let go."""
+    deadline = time.monotonic() + _SETTLED_S
+    while (found := held(pid).beyond(before)) and time.monotonic() < deadline:  # noqa: ASYNC110  # unannounced
+        await asyncio.sleep(0.5)
+    return found
+
+
 def _open(pid: int) -> list[str]:
     """What each of its descriptors points to."""
     found = list[str]()
@@ -71,28 +78,3 @@ def _open(pid: int) -> list[str]:
 def _tcp(pid: int) -> set[str]:
     lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
     return {f"socket:[{line.split()[9]}]" for line in lines}
-
-
-async def leaked(replica: Replica, before: Held) -> list[str]:
-    """What the server still holds more than before, once it had time to let go."""
-    deadline = time.monotonic() + _SETTLED_S
-    while (found := held(replica.pid).beyond(before)) and time.monotonic() < deadline:  # noqa: ASYNC110  # unannounced
-        await asyncio.sleep(0.5)
-    return found
-
-
-async def left_behind(place: Place) -> list[str]:
-    """Processes of servers that have ended."""
-    gone = [each for each in place.replicas if each.running.process.poll() is not None]
-    return [
-        f"{len(left)} processes outlived their server"
-        for each in gone
-        if (left := await asyncio.to_thread(alive, each.running.started, within_s=30))
-    ]
-
-
-def tracebacks(place: Place) -> int:
-    """How many lines of the servers' logs tell of a fault of their own."""
-    marks = (b"Traceback", b'"event": "fault"', b"Exception in")
-    logs = [replica.folder / "server.log" for replica in place.replicas]
-    return sum(log.read_bytes().count(mark) for log in logs for mark in marks)
