@@ -64,7 +64,7 @@ audit: setup-deploy  ## Look up known vulnerabilities of every pinned version. N
 
 sbom: setup-deploy  ## Write what is in the images to dist/, as CycloneDX bills of materials.
 	@$(PYTHON) deploy/environments/install.py server
-	@$(BIN)/python deploy/sbom.py dist
+	@$(BIN)/python deploy/environments/sbom.py dist
 
 openapi:  ## Write down the API as the server describes it now, for the TypeScript client.
 	@$(BIN)/cap openapi > clients/typescript/openapi.json

@@ -1,6 +1,6 @@
 """What is in the images, as bills of materials: `make sbom`.
 
-    .venv/bin/python deploy/sbom.py dist
+    .venv/bin/python deploy/environments/sbom.py dist
 
 Writes `server.cdx.json` and `sandbox.cdx.json` (CycloneDX 1.6, checked against its schema): the
 Python distributions that the Dockerfiles install, in the versions of `constraints.txt`. What Debian
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _TOOL = ROOT / ".deploy/bin/cyclonedx-py"
 _PROJECT = "cap-refine"
 
