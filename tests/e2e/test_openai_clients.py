@@ -142,16 +142,16 @@ async def metric(engine: httpx.AsyncClient, name: str) -> int:
     return int(float(found[1]))
 
 
-# So hot that hardly a draw comes to an end by itself, or to a program.
+# More draws than the engine takes at once, and longer ones than it would write by itself.
 HOT = {"temperature": 2.0, "top_p": 1.0, "max_tokens": 200}
-MANY = {"strategy": {"name": "majority", "programs": 32}, "sampling": HOT}
+MANY = {"strategy": {"name": "majority", "programs": 64}, "sampling": HOT}
 
 
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/refine", {"question": EXAMPLE.question, **MANY}),
-        ("/v1/chat/completions", {"model": "cap", "messages": MESSAGES[:1], "cap": MANY}),
+        ("/v1/refine", {"question": EXAMPLE.question, "cot": EXAMPLE.cot, **MANY}),
+        ("/v1/chat/completions", {"model": "cap", "messages": MESSAGES, "cap": MANY}),
         (
             "/v1/chat/completions",
             {
@@ -172,13 +172,16 @@ async def test_a_client_that_leaves_ends_the_generations_in_vllm(
         httpx.AsyncClient(base_url=engine_url.removesuffix("/v1"), timeout=60) as engine,
         httpx.AsyncClient(base_url=url, timeout=60) as client,
     ):
-        before = await metric(engine, "generation_tokens_total")
-        await client.post(path, json=body)
-        after = await metric(engine, "generation_tokens_total")
-        async with client.stream("POST", path, json={**body, "stream": True}) as response:
-            await anext(response.aiter_bytes())
-        async with asyncio.timeout(30):
-            while await metric(engine, "num_requests_running"):  # noqa: ASYNC110  it is asked
-                await asyncio.sleep(0.01)
-        left = await metric(engine, "generation_tokens_total")
-    assert left - after < after - before, "what was left unread was generated"
+        for _ in range(3):  # how long draws are is chance, and how soon this process gets to leave
+            before = await metric(engine, "generation_tokens_total")
+            await client.post(path, json=body)
+            after = await metric(engine, "generation_tokens_total")
+            async with client.stream("POST", path, json={**body, "stream": True}) as response:
+                await anext(response.aiter_bytes())
+            async with asyncio.timeout(30):
+                while await metric(engine, "num_requests_running"):  # noqa: ASYNC110  it is asked
+                    await asyncio.sleep(0.01)
+            left = await metric(engine, "generation_tokens_total")
+            if left - after < 0.7 * (after - before):
+                return
+    pytest.fail("what was left unread was generated")
