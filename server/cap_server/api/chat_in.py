@@ -29,14 +29,14 @@ class CapIn(TermsIn):
 
 
 class PartIn(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     type: str
     text: str | None = None
 
 
 class MessageIn(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     role: str
     content: str | list[PartIn] | None = None
@@ -49,7 +49,7 @@ class MessageIn(BaseModel):
 
 
 class StreamOptionsIn(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     include_usage: bool = False
 
@@ -57,18 +57,18 @@ class StreamOptionsIn(BaseModel):
 class ChatIn(BaseModel):
     """Fields that are not named here go to the model that answers, as they are."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     messages: Annotated[list[MessageIn], Field(min_length=1, max_length=1000)]
-    n: Annotated[int, Field(strict=True, ge=1, le=MOST_CHOICES), ALSO_AS_FLOAT] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES), ALSO_AS_FLOAT] | None = None
     stream: bool | None = None
     stream_options: StreamOptionsIn | None = None
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**53 - 1), ALSO_AS_FLOAT] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**53 - 1), ALSO_AS_FLOAT] | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    max_tokens: Annotated[int, Field(strict=True, ge=1), ALSO_AS_FLOAT] | None = None
-    max_completion_tokens: Annotated[int, Field(strict=True, ge=1), ALSO_AS_FLOAT] | None = None
+    max_tokens: Annotated[int, Field(ge=1), ALSO_AS_FLOAT] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1), ALSO_AS_FLOAT] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)] | None = None
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
@@ -77,7 +77,7 @@ class ChatIn(BaseModel):
     optillm_approach: Approach | None = Field(
         None, description="optillm's names: `none`, `bon`, `self_consistency`, `majority_voting`."
     )
-    budget: Annotated[int, Field(strict=True, ge=1, le=64), ALSO_AS_FLOAT] | None = Field(
+    budget: Annotated[int, Field(ge=1, le=64), ALSO_AS_FLOAT] | None = Field(
         None, description="its_hub's: how many programs to draw."
     )
 

@@ -15,7 +15,7 @@ _OURS = {"reasoning", "code_interpreter_call"}
 
 
 class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 class ContentIn(_Open):
@@ -42,7 +42,7 @@ class ToolIn(_Open):
 
 
 class ResponsesIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     input: (
@@ -53,7 +53,7 @@ class ResponsesIn(BaseModel):
     stream: bool | None = None
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    max_output_tokens: Annotated[int, Field(strict=True, ge=1), ALSO_AS_FLOAT] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1), ALSO_AS_FLOAT] | None = None
     metadata: dict[str, str] | None = Field(None, description="Comes back with the answer.")
     user: str | None = None
     cap: CapIn | None = Field(None, description="How to refine.")

@@ -10,8 +10,11 @@ from cap_sandbox import ValueType
 from cap_server.domain import Execution, Limits, Status, Value
 from cap_server.whole import ALSO_AS_FLOAT
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=32_768, pattern=r"\S")]
-"""Some text that is not blank, up to 32,768 characters."""
+Text = Annotated[
+    str, StringConstraints(min_length=1, max_length=32_768, pattern=r"[^\s\u0085\ufeff]")
+]
+"""Some text that is not blank, up to 32,768 characters. Whether the two that are named are blank is
+what our regular expressions and those of JSON Schema do not agree on."""
 
 
 class Request(BaseModel):
