@@ -10,15 +10,19 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from cap_server.adapters.schema import STEPS, Step
 from cap_server.adapters.sql import Database
 
-Open = Callable[[], Database]
+
+class Open(Protocol):
+    def __call__(self, steps: Sequence[Step] = STEPS) -> Database: ...
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -30,8 +34,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
         url = _new_database(request.getfixturevalue("postgresql"))
     opened: list[Database] = []
 
-    def open_() -> Database:
-        opened.append(Database(url))
+    def open_(steps: Sequence[Step] = STEPS) -> Database:
+        opened.append(Database(url, steps=steps))
         return opened[-1]
 
     yield open_

@@ -56,9 +56,11 @@ def look(connection: Connection, steps: Sequence[Step]) -> bool:
 
 
 def bring_up(connection: Connection, steps: Sequence[Step]) -> None:
-    """Write down the version, after the steps that lead to it: all in the caller's transaction.
+    """Write down the version, after the steps that lead to it.
 
-    It fails, and is to be tried again, where another replica is the first to do so.
+    Args:
+        connection: in a transaction, alone: no other replica changes tables until it ends.
+        steps: all there are; those that are older than the database are left out.
 
     Raises:
         StoreUnusableError: the database is newer.
@@ -69,8 +71,6 @@ def bring_up(connection: Connection, steps: Sequence[Step]) -> None:
     if connection.scalar(select(_schema.c.version)) is None:
         version = _FIRST if old else _newest(steps)
         connection.execute(insert(_schema), {"id": 1, "version": version})
-    # A write before the look: replicas that start at once do this one after the other.
-    connection.execute(update(_schema).values(version=_schema.c.version))
     for step in steps[_known(connection, steps) - _FIRST :]:
         step(connection)
     connection.execute(update(_schema).values(version=_newest(steps)))

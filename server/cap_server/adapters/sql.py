@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
+from sqlalchemy import Connection, Engine, MetaData, create_engine, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cap_server.adapters.schema import STEPS, Step, bring_up, look
@@ -19,6 +20,7 @@ from cap_server.errors import StoreUnavailableError, StoreUnusableError
 T = TypeVar("T")
 
 _RETRY_AFTER_S = 5
+_LOCK = 0x636170  # "cap", among the locks that PostgreSQL knows by number alone
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +90,8 @@ class Database:
             engine = self._opened()
             self._prepare(engine, writes=tables is not None)
             if tables is not None and tables not in self._made:
-                _twice(lambda: tables.create_all(engine))
+                with _alone(engine) as connection:
+                    tables.create_all(connection)
                 self._made.add(tables)
             with engine.begin() as connection:
                 done = work(connection)
@@ -111,12 +114,9 @@ class Database:
                 writes = look(connection, self._steps) or writes
             self._looked = not writes
         if writes and not self._brought_up:
-            _twice(lambda: self._bring_up(engine))
+            with _alone(engine) as connection:
+                bring_up(connection, self._steps)
             self._looked = self._brought_up = True
-
-    def _bring_up(self, engine: Engine) -> None:
-        with engine.begin() as connection:
-            bring_up(connection, self._steps)
 
     def _tell(self, failed: str) -> None:
         """Once, not each second: a database that is away shall not fill the disk with its log."""
@@ -130,12 +130,16 @@ class Database:
         return self._engine
 
 
-def _twice(work: Callable[[], None]) -> None:
-    """Another replica may have done it between the look and the making."""
-    try:
-        work()
-    except SQLAlchemyError:
-        work()
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction to make or change tables in: replicas that start at once do so in turn."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Its driver would begin at the first row that changes, after any table that is made.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        yield connection
 
 
 def _is_damaged(error: Exception) -> bool:
