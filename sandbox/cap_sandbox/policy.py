@@ -97,15 +97,17 @@ class RejectedError(Exception):
         super().__init__("\n".join(self.reasons))
 
 
-def compile_program(program: str, members: Members) -> types.CodeType:
-    """Check `program` and compile it to code that runs in `Guards.namespace`.
+def compile_program(tree: ast.Module, members: Members) -> types.CodeType:
+    """Check a program and compile it to code that runs in `Guards.namespace`.
+
+    Args:
+        tree: the program's syntax; it is changed.
+        members: what of the modules is in reach.
 
     Raises:
         RejectedError: the policy refuses it.
         SyntaxError: it is no Python.
-        ValueError: it is no text that Python can read.
     """
-    tree = ast.parse(program, FILE_NAME)
     policy = Policy(_bound_names(tree), members)
     _hide_underscores(tree)
     policy.visit(tree)
