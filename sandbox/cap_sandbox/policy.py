@@ -62,25 +62,27 @@ _MATCHED_WHOLE = frozenset(
     }
 )
 
-# Every field of the syntax tree that holds an identifier of the program's own.
-_IDENTIFIERS: tuple[tuple[type[ast.AST], str], ...] = (
-    (ast.Name, "id"),
-    (ast.Attribute, "attr"),
-    (ast.arg, "arg"),
-    (ast.keyword, "arg"),
-    (ast.FunctionDef, "name"),
-    (ast.ClassDef, "name"),
-    (ast.ExceptHandler, "name"),
-    (ast.alias, "asname"),
-    (ast.MatchAs, "name"),
-    (ast.MatchStar, "name"),
-    (ast.MatchMapping, "rest"),
-)
-_IDENTIFIER_LISTS: tuple[tuple[type[ast.AST], str], ...] = (
-    (ast.Global, "names"),
-    (ast.Nonlocal, "names"),
-    (ast.MatchClass, "kwd_attrs"),
-)
+# Every field of the syntax tree that holds an identifier of the program's own, by kind of node.
+_IDENTIFIERS: Mapping[type[ast.AST], str] = {
+    ast.Name: "id",
+    ast.Attribute: "attr",
+    ast.arg: "arg",
+    ast.keyword: "arg",
+    ast.FunctionDef: "name",
+    ast.ClassDef: "name",
+    ast.ExceptHandler: "name",
+    ast.alias: "asname",
+    ast.MatchAs: "name",
+    ast.MatchStar: "name",
+    ast.MatchMapping: "rest",
+}
+_IDENTIFIER_LISTS: Mapping[type[ast.AST], str] = {
+    ast.Global: "names",
+    ast.Nonlocal: "names",
+    ast.MatchClass: "kwd_attrs",
+}
+# Every kind of node that binds a name.
+_BINDING = frozenset(_IDENTIFIERS) - {ast.Attribute, ast.keyword}
 
 
 class RejectedError(Exception):
@@ -95,15 +97,17 @@ class RejectedError(Exception):
         super().__init__("\n".join(self.reasons))
 
 
-def compile_program(program: str, members: Members) -> types.CodeType:
-    """Check `program` and compile it to code that runs in `Guards.namespace`.
+def compile_program(tree: ast.Module, members: Members) -> types.CodeType:
+    """Check a program and compile it to code that runs in `Guards.namespace`.
+
+    Args:
+        tree: the program's syntax; it is changed.
+        members: what of the modules is in reach.
 
     Raises:
         RejectedError: the policy refuses it.
         SyntaxError: it is no Python.
-        ValueError: it is no text that Python can read.
     """
-    tree = ast.parse(program, FILE_NAME)
     policy = Policy(_bound_names(tree), members)
     _hide_underscores(tree)
     policy.visit(tree)
@@ -114,15 +118,20 @@ def compile_program(program: str, members: Members) -> types.CodeType:
 
 def _hide_underscores(node: ast.AST, owner: str = "") -> None:
     """Rename what begins with underscores, within the class `owner` as Python would have."""
-    inner = node.name if isinstance(node, ast.ClassDef) else owner
-    body = node.body if isinstance(node, ast.ClassDef) else []
-    for kind, field in _IDENTIFIERS:
-        if isinstance(node, kind) and getattr(node, field):
-            setattr(node, field, hide(private(getattr(node, field), owner)))
-    for kind, field in _IDENTIFIER_LISTS:
-        if isinstance(node, kind):
-            names = [hide(private(name, owner)) for name in getattr(node, field)]
-            setattr(node, field, names)
+    kind = type(node)
+    field = _IDENTIFIERS.get(kind)
+    inner = owner
+    body: list[ast.stmt] = []
+    if isinstance(node, ast.ClassDef):
+        inner, body = node.name, node.body
+    if field is not None:
+        name = getattr(node, field)
+        # Most names begin with a letter, and stay.
+        if name and name[0] == "_":
+            setattr(node, field, hide(private(name, owner)))
+    elif kind in _IDENTIFIER_LISTS:
+        names = _IDENTIFIER_LISTS[kind]
+        setattr(node, names, [hide(private(name, owner)) for name in getattr(node, names)])
     for child in ast.iter_child_nodes(node):
         _hide_underscores(child, inner if child in body else owner)
 
@@ -137,6 +146,8 @@ def _bound_names(tree: ast.AST) -> Mapping[str, Set[type[ast.AST]]]:
 
 def _bindings(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     for node in ast.walk(tree):
+        if type(node) not in _BINDING:
+            continue
         match node:
             case ast.Name(id=name, ctx=ast.Store()):
                 yield name, node

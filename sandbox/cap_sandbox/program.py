@@ -11,7 +11,7 @@ import sys
 import traceback
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import redirect_stderr, redirect_stdout
 
 from cap_sandbox import by_name, evaluators
@@ -27,6 +27,8 @@ from cap_sandbox.values import StandardLibrary, is_answer, to_value
 _RECURSION_LIMIT = 1_040
 _CHECK_RECURSION_LIMIT = 20_000
 _MAX_FRAMES = 12
+# What programs call the function that returns their answer.
+_SOLVING = ("solution", "solver")
 _MAX_MESSAGE = 2_000
 # 10**100000 takes a tenth of a second to write out; Python's own limit is 4,300 digits.
 _MAX_DIGITS = 100_000
@@ -133,7 +135,7 @@ class Runner:
             return "error", None, describe(error, program)
 
     def _answer(self, program: str, stdout: Output) -> Value | None:
-        code = self._compile(program)
+        code, called = self._compile(program)
         namespace = self._namespace()
         self._prepare()
         try:
@@ -141,7 +143,7 @@ class Runner:
         except SystemExit as leaving:
             if leaving.code not in (None, 0):
                 raise
-        return self._find_answer(program, namespace, stdout)
+        return self._find_answer(called, namespace, stdout)
 
     def _prepare(self) -> None:
         """Make every program start alike, so that one run can be repeated."""
@@ -151,14 +153,14 @@ class Runner:
         sys.setrecursionlimit(_RECURSION_LIMIT)
 
     def _find_answer(
-        self, program: str, namespace: dict[str, object], stdout: Output
+        self, called: Set[str], namespace: dict[str, object], stdout: Output
     ) -> Value | None:
         """Return a finished program's answer by the rule that `docs/sandbox.md` gives."""
         for name in ("answer", "ans"):
             if is_answer(namespace.get(name), self._library):
                 return to_value(namespace[name], self._library)
-        functions = [name for name in ("solution", "solver") if callable(namespace.get(name))]
-        uncalled = [name for name in functions if not _is_called(program, name)]
+        functions = [name for name in _SOLVING if callable(namespace.get(name))]
+        uncalled = [name for name in functions if name not in called]
         # A program that calls its function, and neither prints nor keeps what it returns, is
         # called again: there is nothing else to go by.
         for name in uncalled or ([] if stdout.last_line() else functions):
@@ -168,12 +170,17 @@ class Runner:
         line = stdout.last_line()
         return None if line is None else Value("text", line)
 
-    def _compile(self, program: str) -> types.CodeType:
+    def _compile(self, program: str) -> tuple[types.CodeType, Set[str]]:
+        """Return the code of `program`, and which of the functions with its answer it calls."""
         sys.setrecursionlimit(_CHECK_RECURSION_LIMIT)
         if self._guards is None:
-            return compile(program, FILE_NAME, "exec", dont_inherit=True)
+            code = compile(program, FILE_NAME, "exec", dont_inherit=True)
+            return code, _called(program, ast.parse(program))
         try:
-            return compile_program(program, self._members)
+            tree = ast.parse(program, FILE_NAME)
+            # Before the policy changes the tree; parsing costs as much as all the rest of it.
+            called = _called(program, tree)
+            return compile_program(tree, self._members), called
         except (RecursionError, MemoryError):
             raise RejectedError(["line 1: the program is nested too deeply"]) from None
 
@@ -186,14 +193,21 @@ class Runner:
         return self._guards.namespace(module)
 
 
-def _is_called(program: str, name: str) -> bool:
-    """Whether `program` calls `name` anywhere but in that function's own body."""
-    outside = [
+def _called(program: str, tree: ast.Module) -> Set[str]:
+    """Return which of the functions with an answer the program calls."""
+    # A letter that is not of ASCII may be one of theirs to Python.
+    named = [name for name in _SOLVING if name in program or not program.isascii()]
+    return {name for name in named if _is_called(tree, name)}
+
+
+def _is_called(tree: ast.Module, name: str) -> bool:
+    """Whether a program calls `name` anywhere but in that function's own body."""
+    outside = (
         node
-        for statement in ast.parse(program).body
+        for statement in tree.body
         if not (isinstance(statement, ast.FunctionDef) and statement.name == name)
         for node in ast.walk(statement)
-    ]
+    )
     return any(
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
         for node in outside

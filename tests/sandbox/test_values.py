@@ -145,6 +145,8 @@ RULES = [
     ("def solution():\n    return 5\nprint('it is', solution() + 1)", "it is 6"),
     ("def solution():\n    return 5\nresult = solution()", "5"),
     ("def solution():\n    print(7)", "7"),
+    # To Python these are the same letters, and so it is called already.
+    ("def ｓolution():\n    print(7)\n    return 5\nｓolution()", "7"),
     ("def solution(n):\n    return n\nprint(solution(8))", "8"),
     ("def solution(n=9):\n    return n", "9"),
     ("def solution(n):\n    return n", None),
