@@ -79,6 +79,29 @@ async def test_json_of_too_many_parts_is_refused_before_it_is_read(
             assert (response.status_code, told["code"]) == (413, "body_too_large"), (name, path)
 
 
+async def test_a_client_that_sends_all_before_it_listens_still_hears_that_it_was_too_much(
+    client: httpx.AsyncClient,
+) -> None:
+    for path in PATHS:
+        response = await client.post(path, content=b"x" * 12 * 1024**2, headers=JSON)
+        told = response.json()["error"]
+        assert (response.status_code, told["code"]) == (413, "body_too_large"), path
+        packed = {**JSON, "Content-Encoding": "gzip"}
+        response = await client.post(path, content=b"x" * 12 * 1024**2, headers=packed)
+        assert response.status_code == 415, path
+
+
+async def test_a_client_that_asks_before_it_sends_is_told_at_once(
+    client: httpx.AsyncClient,
+) -> None:
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    head = "POST /v1/refine HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: 9000000\r\nExpect: 100-continue\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413")
+    writer.close()
+
+
 async def test_json_that_looks_hostile_is_json_like_any_other(client: httpx.AsyncClient) -> None:
     for name, body in TAKEN.items():
         response = await client.post("/v1/refine", content=body, headers=JSON)

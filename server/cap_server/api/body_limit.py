@@ -11,13 +11,16 @@ from cap_server.api.errors import error_response
 from cap_server.errors import BodyTooLargeError, CapError, MediaTypeError, SlowBodyError
 
 _LONGEST_BODY_S = 30.0
+_MOST_PASSED_OVER = 16 * 1024**2
+"""Bytes of a body that is refused. Many clients listen only when they have sent all, and a
+connection that is closed with bytes unread is reset: they would not see the answer."""
 
 
 class BodyLimit:
     """ASGI middleware.
 
     Args:
-        most_bytes: a longer body is answered with 413 and not read further.
+        most_bytes: a longer body is answered with 413 and not kept.
         most_bytes_at: the same for single paths.
     """
 
@@ -45,26 +48,39 @@ class BodyLimit:
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         most = self._most_bytes_at.get(scope["path"], self._most_bytes)
         headers = dict(scope["headers"])
-        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
-            # Unpacked, it could be a thousand times what is allowed.
-            raise MediaTypeError("Send the body as it is, without 'Content-Encoding'.")
-        declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > most:
-            raise _too_large(most)
-        body = bytearray()
+        refusal = _refusal(headers, most)
+        if refusal is not None and b"expect" in headers:
+            raise refusal  # the client waits for our word before it sends
+        body, size = bytearray(), 0
         while True:
             message = await receive()
-            body += message.get("body", b"")
-            if len(body) > most:
-                raise _too_large(most)
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return bytes(body)
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            ends = message["type"] == "http.disconnect" or not message.get("more_body", False)
+            if refusal is None and size > most:
+                refusal = _too_large(most)
+                body.clear()
+            if refusal is None:
+                body += chunk
+                if ends:
+                    return bytes(body)
+            elif ends or size > most + _MOST_PASSED_OVER:
+                raise refusal
 
     async def _refuse(self, error: CapError, scope: Scope, send: Send) -> None:
         response = error_response(error)
         # What was not read of the body would be taken for the next request.
         response.headers["Connection"] = "close"
         await response(scope, _nothing, send)
+
+
+def _refusal(headers: Mapping[bytes, bytes], most: int) -> CapError | None:
+    """Why a body with these headers is not taken, whatever it is."""
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+        # Unpacked, it could be a thousand times what is allowed.
+        return MediaTypeError("Send the body as it is, without 'Content-Encoding'.")
+    declared = headers.get(b"content-length", b"")
+    return _too_large(most) if declared.isdigit() and int(declared) > most else None
 
 
 def _too_large(most: int) -> CapError:
