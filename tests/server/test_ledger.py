@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,6 +80,29 @@ async def test_a_store_that_is_down_at_the_start_does_not_keep_the_server_from_s
     store.down = True
     async with ledger(store).running() as kept:
         assert not kept.stored
+
+
+async def test_what_is_being_stored_when_the_server_ends_is_stored_once() -> None:
+    begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(_Store):
+        async def append(self, patterns: Sequence[tuple[str, Pattern]]) -> None:
+            # As a database's threads, it goes on, whatever becomes of who waits for it.
+            await asyncio.shield(asyncio.ensure_future(self._slowly(patterns)))
+
+        async def _slowly(self, patterns: Sequence[tuple[str, Pattern]]) -> None:
+            begun.set()
+            await may_go_on.wait()
+            await super().append(patterns)
+
+    store = Slow()
+    async with ledger(store).running() as kept:
+        for _ in range(50):
+            kept.record("one", AGREES)
+        await begun.wait()
+        asyncio.get_running_loop().call_later(0.1, may_go_on.set)
+    await until(lambda: len(store.kept) >= 50)
+    assert len(store.kept) == 50
 
 
 async def test_more_tenants_than_fit_push_the_oldest_out() -> None:

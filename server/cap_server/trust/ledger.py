@@ -54,6 +54,7 @@ class Ledger:
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._pending: deque[tuple[str, Pattern]] = deque(maxlen=10 * WINDOW)
         self._due = asyncio.Event()
+        self._ends = False
         self._last = 0
 
     def estimates(self, tenant: str) -> Estimates:
@@ -81,19 +82,21 @@ class Ledger:
         try:
             yield self
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            # Not cancelled: what it is just storing is stored all the same, and would be twice.
+            self._ends = True
+            self._due.set()
+            await task
             await self._write()
 
     async def _run(self) -> None:
-        while True:
+        while not self._ends:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), _LONGEST_S)
             self._due.clear()
             await self._write()
-            await self._read()
-            await self._estimate()
+            if not self._ends:
+                await self._read()
+                await self._estimate()
 
     async def _write(self) -> None:
         if self._store is None or not self._pending:
