@@ -22,6 +22,7 @@ IMAGES = ("server", "sandbox", "engine-cpu")
 DOCKER_PROFILE = Path(
     "/usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json"
 )
+_TRUSTED = Path("/etc/ssl/certs/ca-certificates.crt")
 HARDENED = (
     "--read-only",
     "--cap-drop=ALL",
@@ -102,10 +103,12 @@ def build(podman: Podman, name: str, folder: Path) -> str:
 
 def _pip_of_this_machine() -> Sequence[str]:
     """What a build needs to reach the packages that this machine reaches."""
-    files = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pip.conf"))
     wheels = [Path(each) for each in os.environ.get("PIP_FIND_LINKS", "").split()]
-    mounted = [each for each in (*files, *wheels) if each.exists()]
-    volumes = [f"--volume={each}:{each}:ro" for each in mounted]
+    mounted = {each: each for each in (Path("/etc/pip.conf"), *wheels)}
+    # From there Debian's ca-certificates puts it into its bundle; that itself cannot be mounted,
+    # since the package writes it anew.
+    mounted[_TRUSTED] = Path("/usr/local/share/ca-certificates/of-this-machine.crt")
+    volumes = [f"--volume={here}:{there}:ro" for here, there in mounted.items() if here.exists()]
     return [*volumes, *(f"--build-arg=PIP_FIND_LINKS={each}" for each in wheels[:1])]
 
 
