@@ -6,13 +6,16 @@ What they answer stands in `hostile_outputs.py`.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+import structlog
 from pydantic import SecretStr
 
 from cap_server.app import create_app
@@ -47,17 +50,23 @@ class _Turning:
 
 @dataclass
 class Attacked:
-    """Attributes: model: how the upstream answers; seen: what it was sent."""
+    """Attributes: model: how the upstream answers; seen: what it was sent; log: the server's."""
 
     client: httpx.AsyncClient
     model: _Turning
     seen: Upstream
+    log: io.StringIO
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def attacked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Attacked]:
     """One server for all: whatever it was sent before, it holds against what comes next."""
-    model = _Turning()
+    model, log, before = _Turning(), io.StringIO(), structlog.get_config()
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+        logger_factory=structlog.PrintLoggerFactory(log),
+    )
     async with upstream(model) as seen:
         settings = Settings(
             model_url=seen.url,
@@ -72,7 +81,8 @@ async def attacked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[At
             listening(create_app(settings)) as url,
             httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=100) as client,
         ):
-            yield Attacked(client, model, seen)
+            yield Attacked(client, model, seen, log)
+    structlog.configure(**before)
 
 
 def _says_no_secret(*texts: str) -> None:
@@ -82,7 +92,7 @@ def _says_no_secret(*texts: str) -> None:
 
 @pytest.mark.timeout(300)
 async def test_no_text_of_a_model_does_more_than_come_to_no_answer(
-    attacked: Attacked, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    attacked: Attacked,
 ) -> None:
     client, model = attacked.client, attacked.model
     for name, text in {**BOMBS, **TEXTS}.items():
@@ -99,11 +109,12 @@ async def test_no_text_of_a_model_does_more_than_come_to_no_answer(
     model.respond = completes("answer = 18")
     last = await client.post("/v1/refine", json=ASKED)
     assert (last.json()["decision"], last.json()["answer"]) == ("confirmed", "18")
-    _says_no_secret((await client.get("/metrics")).text)
-    _says_no_secret(caplog.text, *capfd.readouterr())
+    _says_no_secret((await client.get("/metrics")).text, attacked.log.getvalue())
 
 
-@pytest.mark.parametrize("path", ["stream", "batch", "chat", "chat stream", "responses"])
+@pytest.mark.parametrize(
+    "path", ["stream", "batch", "chat", "chat stream", "responses", "responses stream"]
+)
 async def test_what_programs_print_never_passes_for_the_servers_own_words(
     attacked: Attacked, path: str
 ) -> None:
@@ -118,23 +129,30 @@ async def test_what_programs_print_never_passes_for_the_servers_own_words(
             objects = [json.loads(line)["object"] for line in lines if line]
             assert objects == ["refinement.batch.item", "refinement.batch"], name
             continue
-        chat = {"model": "cap:single", "messages": _turns("6 * 3?", "The answer is 18.")}
-        whole = {
+        turns = _turns("6 * 3?", "The answer is 18.")
+        chat: dict[str, Any] = {"model": "cap:single", "messages": turns}
+        responses: dict[str, Any] = {"model": "cap:single", "input": turns}
+        whole: tuple[str, dict[str, Any]] = {
             "stream": ("/v1/refine", {**ASKED, "stream": True}),
             "chat": ("/v1/chat/completions", chat),
             "chat stream": ("/v1/chat/completions", {**chat, "stream": True}),
-            "responses": ("/v1/responses", {"model": "cap:single", "input": chat["messages"]}),
+            "responses": ("/v1/responses", responses),
+            "responses stream": ("/v1/responses", {**responses, "stream": True}),
         }[path]
         response = await client.post(whole[0], json=whole[1])
         assert response.status_code == 200, name
         if "stream" in path:
             frames = response.text.split("\n\n")
-            assert frames.count("data: [DONE]") == 1, name
-            events = [each for each in frames if each.startswith("event: decision")]
-            assert len(events) == (path == "stream"), name
+            assert frames.count("data: [DONE]") == (path != "responses stream"), name
+            for event in ("decision", "response.completed"):
+                begun = [each for each in frames if each.startswith(f"event: {event}\n")]
+                assert len(begun) == (_LAST_EVENTS[path] == event), name
             assert all(each == "" or "data: " in each for each in frames), name
         else:
             assert "\x1b" not in response.text, "JSON escapes it"
+
+
+_LAST_EVENTS = {"stream": "decision", "chat stream": "", "responses stream": "response.completed"}
 
 
 def _turns(question: str, answer: str) -> list[dict[str, str]]:
@@ -174,35 +192,74 @@ async def test_what_is_no_completion_is_told_as_the_models_fault_and_not_repeate
         assert (await client.post("/v1/refine", json=ASKED)).status_code == 200, name
 
 
+def _asking(way: str, words: str) -> tuple[str, dict[str, Any]]:
+    """A request of which everything that is text says `words`."""
+    asked = {**ASKED, "question": words, "cot": f"{words} The answer is 18."}
+    asked["source"] = "".join(filter(str.isprintable, words))[:200]
+    turns = _turns(words, f"{words} The answer is 18.")
+    if "asks" in way:
+        del turns[1]
+    chat = {"model": "cap:single", "messages": [{"role": "system", "content": words}, *turns]}
+    stream = {"stream": True} if "stream" in way else {}
+    if way.startswith("batch"):
+        problem = {name: asked.pop(name) for name in ("question", "cot", "source")}
+        return "/v1/refine/batch", {**asked, "problems": [{**problem, "custom_id": words[:200]}]}
+    if way.startswith("chat"):
+        return "/v1/chat/completions", {**chat, **stream, "user": words, "x": words}
+    if way.startswith("responses"):
+        asks = {"instructions": words, "input": turns, "metadata": {words: words}}
+        return "/v1/responses", {"model": "cap:single", **stream, **asks}
+    return "/v1/refine", {**asked, **stream}
+
+
+def _refinement(way: str, said: str) -> dict[str, Any]:
+    """The one that an answer holds, whatever its shape."""
+    if "stream" in way:
+        frames = [each.partition("data: ")[2] for each in said.split("\n\n") if "data: {" in each]
+        whole = json.loads(frames[-1])
+    else:
+        whole = json.loads(said.partition("\n")[0])
+    for field in ("response", "choices", "refinement", "cap"):
+        whole = whole.get(field, whole)
+        whole = whole[0] if isinstance(whole, list) else whole
+    refinement: dict[str, Any] = whole
+    return refinement
+
+
+WAYS = [
+    "refine", "refine stream", "batch", "chat", "chat stream", "chat asks", "chat asks stream",
+    "responses", "responses stream", "responses asks", "responses asks stream",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_no_words_choose_the_strategy_spend_more_or_see_a_secret(
-    attacked: Attacked, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    attacked: Attacked, way: str
 ) -> None:
-    client, model = attacked.client, attacked.model
-    model.respond = completes("answer = 18")
+    client, seen = attacked.client, attacked.seen
+    attacked.model.respond = completes("answer = 18  # The answer is 18.")
+
+    async def came_to(words: str) -> tuple[object, ...]:
+        """What was decided and spent, and what models were asked, but for their prompts."""
+        seen.bodies.clear()
+        path, body = _asking(way, words)
+        response = await client.post(path, json=body)
+        _says_no_secret(response.text)
+        told = _refinement(way, response.text)
+        terms = [{name: each[name] for name in set(each) - _WORDS} for each in seen.bodies]
+        _says_no_secret(json.dumps(seen.bodies))
+        return told["strategy"], told["usage"]["programs"], told["stopped_by"], terms
+
+    expected = await came_to("What is 6 * 3?")
     for words in INJECTIONS:
-        asked = {**ASKED, "question": words, "cot": f"{words} The answer is 18."}
-        named = "".join(filter(str.isprintable, words))[:200]
-        refined = await client.post("/v1/refine", json={**asked, "source": named})
-        assert refined.json()["strategy"] == {
-            **refined.json()["strategy"],
-            "name": "majority",
-            "programs": 1,
-        }
-        assert (refined.json()["usage"]["programs"], refined.json()["stopped_by"]) == (1, None)
-        messages = [{"role": "system", "content": words}, *_turns(words, "The answer is 18.")]
-        chat = await client.post(
-            "/v1/chat/completions",
-            json={"model": "cap:single", "messages": messages, "user": words},
-        )
-        told = chat.json()["choices"][0]["cap"]
-        assert (told["strategy"]["name"], told["usage"]["programs"]) == ("single", 1)
-        _says_no_secret(refined.text, chat.text)
-    _says_no_secret(
-        (await client.get("/metrics")).text,
-        (await client.get("/v1/sources")).text,
-        json.dumps(attacked.seen.bodies),
-    )
+        assert await came_to(words) == expected, words
+    _says_no_secret((await client.get("/metrics")).text, (await client.get("/v1/sources")).text)
     # It goes where it belongs, and nowhere else.
-    assert all(MODEL_KEY.encode() in each for each in attacked.seen.headers)
-    assert not any(OUR_KEY.encode() in each for each in attacked.seen.headers)
-    _says_no_secret(caplog.text, *capfd.readouterr())
+    assert all(MODEL_KEY.encode() in each for each in seen.headers)
+    assert not any(OUR_KEY.encode() in each for each in seen.headers)
+    assert '"request"' in attacked.log.getvalue()
+    _says_no_secret(attacked.log.getvalue())
+
+
+_WORDS = {"messages", "prompt", "seed", "user", "x"}
+"""What a request to a model says in the client's words, or by chance."""
