@@ -74,6 +74,10 @@ REFUSED = {
     "a flood of trailers": _chunked(b"%x" % _SIZE, last=b"0\r\n" + b"X: y\r\n" * 1_000_000 + _END),
     "a flood of headers": _GET + b"X: y\r\n" * 200_000 + b"\r\n",
     "a header of megabytes": _GET + b"X: " + b"y" * 5_000_000 + b"\r\n\r\n",
+    "a head of 66 KiB in one piece": _GET + b"X: " + b"y" * 66 * 1024 + b"\r\n\r\n",
+    "a path of 66 KiB in one piece": b"GET /"
+    + b"a" * 66 * 1024
+    + b" HTTP/1.1\r\nHost: cap\r\n\r\n",
     "a path of megabytes": b"GET /" + b"a" * 5_000_000 + b" HTTP/1.1\r\nHost: cap\r\n\r\n",
     "lines that end with LF": b"GET /health HTTP/1.1\nHost: cap\n\n",
     "a header that ends with LF": _GET + b"X: y\nY: z\r\n\r\n",
@@ -97,6 +101,7 @@ REFUSED = {
 }
 
 ANSWERED = {
+    "a head of 60 KiB": (_GET + b"X: " + b"y" * 60 * 1024 + b"\r\n\r\n", 200),
     "a host in the path": (b"GET http://other/health HTTP/1.1\r\nHost: cap\r\n\r\n", 200),
     "another service's path": (b"GET http://169.254.169.254/x HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
     "two slashes": (b"GET //other/ HTTP/1.1\r\nHost: cap\r\n\r\n", 404),

@@ -204,6 +204,26 @@ async def test_odd_http_that_is_right_gets_the_one_answer_that_it_asks_for(
         assert (await client.get("/health")).status_code == 200, name
 
 
+async def test_no_page_of_another_origin_is_let_in_by_the_browser(
+    client: httpx.AsyncClient,
+) -> None:
+    # Such a page may not send JSON before the server has agreed to it, which it never does.
+    origin = {"Origin": "http://elsewhere.example"}
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, authorization",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    for path in (*PATHS, "/v1/sources", "/health", "/"):
+        asked = await client.options(path, headers={**origin, **asks})
+        assert asked.status_code == 405, path
+        told = await client.post(path, json=QUESTION, headers=origin)
+        read = await client.get(path, headers=origin)
+        for response in (asked, told, read):
+            named = [name for name in response.headers if name.startswith("access-control")]
+            assert named == [], path
+
+
 async def test_no_spelling_of_a_path_leads_past_the_door() -> None:
     settings = Settings(api_keys=SecretStr("a-key"))
     with listening_on(tools(ScriptedModel([""]), FakeSandbox({})), settings) as url:
