@@ -21,8 +21,8 @@ from tests.server.conftest import listening
 
 _LONGEST_S = 2.0
 _AT_ONCE = 20
-_GET = b"GET /health HTTP/1.1\r\nHost: cap\r\n"
-_POST = b"POST /v1/refine HTTP/1.1\r\nHost: cap\r\nContent-Type: application/json\r\n"
+_GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+_POST = b"POST /v1/refine HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 BODIES = {
     "with its length": (_POST + b"Content-Length: 400000\r\n\r\n", b" "),
