@@ -20,6 +20,7 @@ from ray import serve
 from cap_server.app import create_app
 from cap_server.garbage import settle
 from cap_server.logs import configure_logs
+from cap_server.secrecy import secrets_of
 from cap_server.serving import can_store
 from cap_server.settings import Settings
 from cap_server.stores import open_stores
@@ -36,7 +37,7 @@ def build() -> FastAPI:
         # Serve's proxies listen, and where they do is not known here: without keys nobody comes
         # in, unless CAP_HOST says that they are on loopback or CAP_OPEN that everyone may.
         settings = settings.model_copy(update={"host": "0.0.0.0"})
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, content=settings.log_content, secrets=secrets_of(settings))
     kept = ExitStack()
     stores = kept.enter_context(open_stores(settings))
     served = create_app(settings, stores=stores)

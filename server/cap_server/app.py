@@ -28,6 +28,7 @@ from cap_server.api.access_log import AccessLog
 from cap_server.api.body_limit import BodyLimit
 from cap_server.api.door import Door
 from cap_server.api.errors import install_error_handlers
+from cap_server.api.faults import Faults
 from cap_server.api.house import House
 from cap_server.batches.batches import Batches
 from cap_server.critics import Contrastive, Generative, Likelihood, RewardModel
@@ -132,6 +133,7 @@ def create_app(
     app.add_middleware(
         Door, keyring=keyring, turnstile=turnstile, host=settings.host, open_=settings.open
     )
+    app.add_middleware(Faults)
     app.add_middleware(ObservedRequests, metrics=metrics, traces=traces)
     app.add_middleware(AccessLog)
     return app

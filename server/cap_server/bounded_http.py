@@ -82,7 +82,11 @@ class BoundedHTTP(HttpToolsProtocol):
                 self._count_framing(len(data) - (self._body_bytes - had))
 
     def _check_head(self) -> None:
-        """Refuse what RFC 9112 (3.2, 6.1) has servers refuse, and httptools lets pass."""
+        """Refuse what is too large, and what RFC 9112 (3.2, 6.1) has servers refuse."""
+        # What came in one piece with its end was not counted on its way.
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MOST_HEAD_BYTES:
+            raise _RefusedError
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
             raise _RefusedError

@@ -32,6 +32,7 @@ from cap_server.keys_cli import keys_cli
 from cap_server.logs import configure_logs
 from cap_server.refine_cli import EXIT_CODES, refine_
 from cap_server.sandbox_cli import sandbox_cli
+from cap_server.secrecy import HIDDEN, secrets_of, without_credentials
 from cap_server.serving import ServingError, serve, up
 from cap_server.settings import Settings
 from cap_server.stores import place_of
@@ -96,7 +97,7 @@ def up_(
     settings = settings_of(
         host=host, port=port, engine_model=model, engine_port=engine_port, open=open_ or None
     )
-    configure_logs(settings.log_level)
+    _configure_logs(settings)
     options = EngineOptions(
         python=settings.engine_python,
         model=settings.engine_model,
@@ -118,7 +119,7 @@ def up_(
 def serve_(host: Host = None, port: Port = None, open_: Open = False) -> None:
     """Start the server alone, against the model at CAP_MODEL_URL."""
     settings = settings_of(host=host, port=port, open=open_ or None)
-    configure_logs(settings.log_level)
+    _configure_logs(settings)
     waiting = terminal.Waiting(_err)
     _run(serve(settings, started=partial(_started, settings, waiting)))
 
@@ -156,6 +157,10 @@ def version_() -> None:
     _out.print(__version__)
 
 
+def _configure_logs(settings: Settings) -> None:
+    configure_logs(settings.log_level, content=settings.log_content, secrets=secrets_of(settings))
+
+
 def _run(work: Coroutine[None, None, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -185,9 +190,9 @@ def _started(
 
 def _setting(settings: Settings, name: str) -> dict[str, Any]:
     value = getattr(settings, name)
-    shown = None if value is None else str(value)
+    shown = None if value is None else without_credentials(str(value))
     if isinstance(value, SecretStr):
-        shown = "********"
+        shown = HIDDEN
     return {
         "variable": f"CAP_{name.upper()}",
         "value": shown,

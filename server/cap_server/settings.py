@@ -228,7 +228,9 @@ class Settings(BaseSettings):
         "info", description="Of the log."
     )
     log_content: bool = Field(
-        False, description="Log questions, answers and programs too; users' texts may be private."
+        False,
+        description="Log questions, answers and programs too, and what model servers say of them; "
+        "users' texts may be private.",
     )
     traces_url: str | None = Field(
         None,

@@ -25,7 +25,7 @@ async def server(engine_url: str, **settings: object) -> AsyncIterator[httpx.Asy
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://cap", timeout=120) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=120) as client,
     ):
         yield client
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from cap_server.app import create_app
 from cap_server.bounded_http import BoundedHTTP
@@ -40,7 +40,7 @@ async def served(
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://cap") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         yield client
 
@@ -77,10 +77,10 @@ def listening_with_batches(given: Tools, settings: Settings | None = None) -> It
 
 
 @asynccontextmanager
-async def listening(app: FastAPI) -> AsyncIterator[str]:
+async def listening(app: ASGIApp, *, http: type[BoundedHTTP] = BoundedHTTP) -> AsyncIterator[str]:
     """The URL at which `app` really listens, in this loop."""
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, http=BoundedHTTP, ws="none")
+        uvicorn.Config(app, log_config=None, access_log=False, http=http, ws="none")
     )
     with listening_socket() as listener:
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 
 BODY = json.dumps({"question": "x"}).encode()
-SMUGGLED = b"GET /v1/sources HTTP/1.1\r\nHost: cap\r\n\r\n"
+SMUGGLED = b"GET /v1/sources HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """Its answer would be a list."""
 
 _SIZE = len(BODY)
-_GET = b"GET /health HTTP/1.1\r\nHost: cap\r\n"
-_POST = b"POST /v1/refine HTTP/1.1\r\nHost: cap\r\nContent-Type: application/json\r\n"
+_GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+_POST = b"POST /v1/refine HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _END = b"0\r\n\r\n"
 
@@ -74,7 +74,11 @@ REFUSED = {
     "a flood of trailers": _chunked(b"%x" % _SIZE, last=b"0\r\n" + b"X: y\r\n" * 1_000_000 + _END),
     "a flood of headers": _GET + b"X: y\r\n" * 200_000 + b"\r\n",
     "a header of megabytes": _GET + b"X: " + b"y" * 5_000_000 + b"\r\n\r\n",
-    "a path of megabytes": b"GET /" + b"a" * 5_000_000 + b" HTTP/1.1\r\nHost: cap\r\n\r\n",
+    "a head of 66 KiB in one piece": _GET + b"X: " + b"y" * 66 * 1024 + b"\r\n\r\n",
+    "a path of 66 KiB in one piece": b"GET /"
+    + b"a" * 66 * 1024
+    + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a path of megabytes": b"GET /" + b"a" * 5_000_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "lines that end with LF": b"GET /health HTTP/1.1\nHost: cap\n\n",
     "a header that ends with LF": _GET + b"X: y\nY: z\r\n\r\n",
     "a header that ends with CR": _GET + b"X: y\rY: z\r\n\r\n",
@@ -83,31 +87,36 @@ REFUSED = {
     "a header without a name": _GET + b": b\r\n\r\n",
     "no host": b"GET /health HTTP/1.1\r\n\r\n",
     "two hosts": _GET + b"Host: other\r\n\r\n",
-    "a method in small letters": b"get /health HTTP/1.1\r\nHost: cap\r\n\r\n",
-    "a method that nobody knows": b"BREW /health HTTP/1.1\r\nHost: cap\r\n\r\n",
-    "a space in the path": b"GET /health /v1 HTTP/1.1\r\nHost: cap\r\n\r\n",
-    "NUL in the path": b"GET /hea\0lth HTTP/1.1\r\nHost: cap\r\n\r\n",
-    "UTF-8 in the path": b"GET /\xc3\xa9 HTTP/1.1\r\nHost: cap\r\n\r\n",
-    "another host's connection": b"CONNECT other:443 HTTP/1.1\r\nHost: cap\r\n\r\n",
+    "a method in small letters": b"get /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a method that nobody knows": b"BREW /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a space in the path": b"GET /health /v1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "NUL in the path": b"GET /hea\0lth HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "UTF-8 in the path": b"GET /\xc3\xa9 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "another host's connection": b"CONNECT other:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "HTTP/0.9": b"GET /health\r\n\r\n",
-    "HTTP/1.2": b"GET /health HTTP/1.2\r\nHost: cap\r\n\r\n",
+    "HTTP/1.2": b"GET /health HTTP/1.2\r\nHost: localhost\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 50,
     "line ends, then a letter": b"\r\n" * 10_000 + b"x",
 }
 
 ANSWERED = {
-    "a host in the path": (b"GET http://other/health HTTP/1.1\r\nHost: cap\r\n\r\n", 200),
-    "another service's path": (b"GET http://169.254.169.254/x HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
-    "two slashes": (b"GET //other/ HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
-    "a way up": (b"GET /../../etc/passwd HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
-    "a hidden way up": (b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
-    "an escaped NUL": (b"GET /health%00 HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
-    "escaped bytes that are no UTF-8": (b"GET /%c0%af HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
-    "the server itself": (b"OPTIONS * HTTP/1.1\r\nHost: cap\r\n\r\n", 404),
+    "a head of 60 KiB": (_GET + b"X: " + b"y" * 60 * 1024 + b"\r\n\r\n", 200),
+    "a host in the path": (b"GET http://other/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+    "another service's path": (
+        b"GET http://169.254.169.254/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        404,
+    ),
+    "two slashes": (b"GET //other/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    "a way up": (b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    "a hidden way up": (b"GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    "an escaped NUL": (b"GET /health%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    "escaped bytes that are no UTF-8": (b"GET /%c0%af HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    "the server itself": (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
     "a WebSocket": (
-        b"GET /v1/refine HTTP/1.1\r\nHost: cap\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        b"GET /v1/refine HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         405,
     ),
     "an upgrade to HTTP/2": (

@@ -325,7 +325,7 @@ async def test_a_reader_that_does_not_read_holds_up_the_batch() -> None:
         with socket.socket() as slow:
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.connect(address)
-            head = f"POST {URL} HTTP/1.1\r\nHost: cap\r\nContent-Type: application/json\r\n"
+            head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             slow.sendall(f"{head}Content-Length: {len(asked)}\r\n\r\n".encode() + asked)
             await until(lambda: model.asked.total() >= 8)
             seen, quiet = 0, 0

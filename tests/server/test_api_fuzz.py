@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -18,41 +17,36 @@ from cap_server.settings import Settings
 from cap_server.stores import open_stores
 from cap_server.testing import FakeSandbox, ScriptedChat, ScriptedModel
 from tests.server.benches import tools
+from tests.server.conftest import listening_on
 
 _KEY = "a-key"
 
 _settings = Settings(
     api_keys=SecretStr(_KEY), api_keys_execute=True, database_url=SecretStr("sqlite://")
 )
-_stores = open_stores(_settings)
-_app = create_app(
-    _settings,
-    tools=nullcontext(
-        tools(
-            ScriptedModel(["answer=1"]),
-            FakeSandbox({"answer=1": 1}),
-            chats=[ScriptedChat(["The answer is 2."])],
-        )
-    ),
-    stores=_stores.__enter__(),
-)
-schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
+# Read while tests are collected, which pytest-xdist's processes do for files that others run too:
+# nothing is opened for it.
+schema = schemathesis.openapi.from_dict(create_app(_settings).openapi())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    _stores.__exit__(None, None, None)
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    chat = ScriptedChat(["The answer is 2."])
+    given = tools(ScriptedModel(["answer=1"]), FakeSandbox({"answer=1": 1}), chats=[chat])
+    with open_stores(_settings) as stores, listening_on(given, _settings, stores=stores) as url:
+        yield url
 
 
 @schema.parametrize()
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_request_is_answered_as_the_schema_says(case: schemathesis.Case[Any]) -> None:
+def test_every_request_is_answered_as_the_schema_says(
+    case: schemathesis.Case[Any], url: str
+) -> None:
     # A deadline of 10 ms may pass, with an honest 504, and a critic that is not there may be
     # required, with an honest 503; anything else above 499 is a fault.
     headers = {"Authorization": f"Bearer {_KEY}"}
     excluded: list[CheckFunction] = [not_a_server_error]
-    response = case.call(headers=headers)
+    response = case.call(base_url=url, headers=headers)
     if case.path == "/v1/refine/batch":
         excluded.append(negative_data_rejection)  # a malformed problem is one item's error
         if "idempotency_key_reused" in response.text:

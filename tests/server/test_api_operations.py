@@ -10,6 +10,7 @@ import pytest
 
 from cap_server.domain import Execution, Value
 from cap_server.errors import ModelUnavailableError, SandboxUnavailableError
+from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.server.benches import tools
 from tests.server.conftest import served
@@ -117,8 +118,26 @@ async def test_unknown_paths_and_methods_have_the_same_error_shape(
 async def test_every_answer_has_a_request_id_and_the_api_documents_itself(
     scripted: Scripted,
 ) -> None:
-    async with scripted(1) as client:
-        assert (await client.get("/health")).headers["X-Request-Id"].startswith("req_")
+    async with scripted(1, settings=Settings.model_validate({"api_keys": "a-key"})) as client:
+        key, ids = {"Authorization": "Bearer a-key"}, set()
+        packed = {**key, "Content-Encoding": "gzip"}
+        for path, headers, content, status in (
+            ("/v1/refine", key, b'{"question": "?"}', 200),
+            ("/v1/refine", key, b"{", 400),
+            ("/v1/refine", {}, b"{}", 401),
+            ("/v1/execute", key, b'{"program": "answer=1"}', 403),
+            ("/v1/nothing", key, b"", 404),
+            ("/v1/sources", key, b"", 405),
+            ("/v1/refine", key, b"x" * 600_000, 413),
+            ("/v1/refine", packed, b"{}", 415),
+            ("/v1/refine", key, b"{}", 422),
+        ):
+            sent = {"Content-Type": "application/json", **headers}
+            response = await client.post(path, content=content, headers=sent)
+            assert response.status_code == status
+            assert response.headers["X-Request-Id"].startswith("req_")
+            ids.add(response.headers["X-Request-Id"])
+        assert len(ids) == 9
         assert (await client.get("/docs")).status_code == 200
         paths = (await client.get("/openapi.json")).json()["paths"]
     assert {"/v1/refine", "/v1/execute", "/v1/strategies", "/v1/sources", "/v1/models"} <= set(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -16,8 +17,10 @@ from typer.testing import CliRunner
 from cap_sandbox import Pool
 from cap_server.adapters.local_sandbox import LocalSandbox
 from cap_server.adapters.math_verify import MathVerify
+from cap_server.api.refine import RefineIn
 from cap_server.cli import cli
 from cap_server.domain import Answer, Limits
+from cap_server.errors import CapError
 from cap_server.example import EXAMPLE
 from cap_server.prompts import chinese, english
 from cap_server.prompts.examples import Example
@@ -55,6 +58,62 @@ def test_the_readmes_targets_are_in_the_makefile(target: str) -> None:
 def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_api_page_tells_every_status_that_there_is_and_no_other() -> None:
+    table = API.partition("| status | when |")[2]
+    told = {
+        int(status)
+        for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M)
+        for status in row.split(",")
+    }
+    faults = {each.status for each in _descendants(CapError)} | {404, 405, 500}
+    assert told == faults - {499}, "whom 499 is for has left"
+
+
+def _descendants(of: type[CapError]) -> set[type[CapError]]:
+    below = {each for child in of.__subclasses__() for each in _descendants(child)}
+    return {of, *below}
+
+
+def test_the_api_pages_defaults_are_those_of_the_request() -> None:
+    asked = RefineIn(question="?")
+    unset = dict(re.findall(r"^\| `([\w.]+)` \|.*\| ([^|]+) \|$", API, re.M))
+    assert unset["strategy"] == f"`{asked.strategy.name}`"
+    assert unset["budget"] == f"{asked.budget.deadline_s:.0f} s"
+    assert unset["limits"] == f"{asked.limits.wall_s:.0f} s, {asked.limits.memory_bytes >> 20} MiB"
+    assert (asked.sampling.temperature, asked.sampling.max_tokens, asked.sampling.seed) == (
+        None,
+    ) * 3
+    assert (asked.include, asked.stream) == ([], False)
+
+
+@pytest.mark.parametrize("page", ["docs/threat-model.md", "SECURITY.md"])
+def test_every_file_that_is_to_check_something_is_there(page: str) -> None:
+    named = re.findall(r"`((?:tests|deploy)/[\w./-]+)`", (ROOT / page).read_text("utf-8"))
+    assert named or page == "SECURITY.md"
+    assert all((ROOT / each).exists() for each in named)
+
+
+@pytest.mark.parametrize("package", ["server/cap_server", "sandbox/cap_sandbox"])
+def test_nothing_is_unpickled_and_no_shell_is_called(package: str) -> None:
+    for file in (ROOT / package).rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        for node in ast.walk(tree):
+            assert not _imported(node) & _UNPICKLERS, file
+            if isinstance(node, ast.Call):
+                assert not any(each.arg == "shell" for each in node.keywords), file
+                called = ast.unparse(node.func)
+                assert called not in ("os.system", "os.popen", "asyncio.create_subprocess_shell")
+
+
+_UNPICKLERS = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml"}
+
+
+def _imported(node: ast.AST) -> set[str | None]:
+    if isinstance(node, ast.Import):
+        return {each.name for each in node.names}
+    return {node.module} if isinstance(node, ast.ImportFrom) else set()
 
 
 async def test_the_api_pages_requests_are_accepted(scripted: Scripted) -> None:

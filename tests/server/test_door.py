@@ -131,6 +131,36 @@ async def test_without_keys_it_depends_on_who_can_reach_the_server(
         assert (await client.get("/health")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True), ("localhost:8000", True), ("LOCALHOST", True), ("127.0.0.1:1", True),
+        ("127.9.9.9", True), ("[::1]:8000", True), ("[::ffff:127.0.0.1]", True),
+        ("rebound.example", False), ("rebound.example:8000", False), ("localhost.example", False),
+        ("127.0.0.1.example", False), ("example@localhost", True), ("localhost@example", False),
+        ("192.0.2.1", False), ("0.0.0.0", False), ("[::1", False), ("::1", False), ("", False),
+        ("localhost:x", True), ("localhost/.example", True), ("example#localhost", False),
+    ],
+)  # fmt: skip
+async def test_without_keys_a_name_that_was_led_here_is_none_of_this_machines(
+    scripted: Scripted, *, host: str, here: bool
+) -> None:
+    # A page in the operator's browser whose own name leads to loopback (DNS rebinding).
+    named = {"Host": host}
+    async with scripted(18) as client:
+        refined = await client.post("/v1/refine", json=REFINE, headers=named)
+        assert refined.status_code == (200 if here else 403)
+        assert here or "CAP_OPEN" in refined.json()["error"]["message"]
+        assert (await client.get("/health", headers=named)).status_code == 200
+    async with scripted(18, settings=Settings(open=True)) as client:
+        refined = await client.post("/v1/refine", json=REFINE, headers=named)
+        ran = await client.post("/v1/execute", json=PROGRAM, headers=named)
+        assert (refined.status_code, ran.status_code) == (200, 200 if here else 403)
+    async with scripted(18, settings=Settings(api_keys=SecretStr("a-key"))) as client:
+        refined = await client.post("/v1/refine", json=REFINE, headers=named | bearer("a-key"))
+        assert refined.status_code == 200
+
+
 async def test_over_its_rate_a_key_is_told_when_to_come_back(stores: Stores) -> None:
     slow = (await cap_keys_beside("create", "slow", "--per-minute", "2")).strip()
     fast = (await cap_keys_beside("create", "fast")).strip()

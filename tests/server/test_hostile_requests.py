@@ -95,7 +95,7 @@ async def test_a_client_that_asks_before_it_sends_is_told_at_once(
     client: httpx.AsyncClient,
 ) -> None:
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    head = "POST /v1/refine HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /v1/refine HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     writer.write(f"{head}Content-Length: 9000000\r\nExpect: 100-continue\r\n\r\n".encode())
     async with asyncio.timeout(60):
         assert (await reader.readline()).startswith(b"HTTP/1.1 413")
@@ -189,6 +189,7 @@ async def test_broken_http_ends_its_connection_and_answers_no_second_request(
         said = await exchange(url, sent)
         flood = len(sent) > 100_000 and said == b""  # it closed while we were still sending
         assert said.startswith(b"HTTP/1.1 400 ") or flood, name
+        assert flood or b"\r\ncontent-type: text/plain" in said, name
         assert said.count(b"HTTP/1.1 ") <= 1, name
         assert (await client.get("/health")).status_code == 200, name
 
@@ -204,6 +205,26 @@ async def test_odd_http_that_is_right_gets_the_one_answer_that_it_asks_for(
         assert (await client.get("/health")).status_code == 200, name
 
 
+async def test_no_page_of_another_origin_is_let_in_by_the_browser(
+    client: httpx.AsyncClient,
+) -> None:
+    # Such a page may not send JSON before the server has agreed to it, which it never does.
+    origin = {"Origin": "http://elsewhere.example"}
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, authorization",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    for path in (*PATHS, "/v1/sources", "/health", "/"):
+        asked = await client.options(path, headers={**origin, **asks})
+        assert asked.status_code == 405, path
+        told = await client.post(path, json=QUESTION, headers=origin)
+        read = await client.get(path, headers=origin)
+        for response in (asked, told, read):
+            named = [name for name in response.headers if name.startswith("access-control")]
+            assert named == [], path
+
+
 async def test_no_spelling_of_a_path_leads_past_the_door() -> None:
     settings = Settings(api_keys=SecretStr("a-key"))
     with listening_on(tools(ScriptedModel([""]), FakeSandbox({})), settings) as url:
@@ -213,7 +234,7 @@ async def test_no_spelling_of_a_path_leads_past_the_door() -> None:
             b"/v1/sources/", b"http://other/v1/sources", b"/v1/sources?x", b"/v1\\sources",
             b"/%2576%2531/sources",
         ):  # fmt: skip
-            sent = b"GET " + path + b" HTTP/1.1\r\nHost: cap\r\nConnection: close\r\n\r\n"
+            sent = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             said = await exchange(url, sent)
             assert re.match(rb"HTTP/1\.1 (401|404|307) ", said), path
             assert b'"object"' not in said, path

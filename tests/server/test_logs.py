@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from cap_server.domain import Sample
+from cap_server.domain import Prompt, Sample, Sampling
 from cap_server.settings import Settings
 from cap_server.testing import FakeSandbox, ScriptedModel
 from tests.server.benches import tools
@@ -70,6 +70,23 @@ async def test_an_error_is_named_by_its_code() -> None:
     assert (line["status"], line["error"]) == (401, "invalid_api_key")
     assert "decision" not in line
     assert "key" not in line
+
+
+async def test_a_fault_is_logged_once_under_the_id_that_its_answer_has_and_is_counted() -> None:
+    class Broken(ScriptedModel):
+        async def sample(self, prompt: Prompt, *, sampling: Sampling, draw: int) -> Sample:
+            raise RuntimeError("a bug")
+
+    async with served(tools(Broken([""]), FakeSandbox({}))) as client:
+        with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+            response = await client.post("/v1/refine", json=BODY)
+        counted = (await client.get("/metrics")).text
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal")
+    fault, request = lines
+    assert (fault["event"], request["event"]) == ("fault", "request")
+    assert (request["status"], request["error"]) == (500, "internal")
+    assert {fault["request_id"], request["request_id"]} == {response.headers["X-Request-Id"]}
+    assert 'cap_request_errors_total{code="internal"} 1.0' in counted
 
 
 async def test_probes_that_go_well_are_not_worth_a_line() -> None:

@@ -120,7 +120,7 @@ async def test_a_stream_counts_when_it_ends() -> None:
     app.get("/stream")(lambda: StreamingResponse(lines()))
     app.add_middleware(ObservedRequests, metrics=metrics, traces=NO_TRACES)
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://cap") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         getting = asyncio.ensure_future(client.get("/stream"))
         await until(lambda: counted)
         go_on.set()

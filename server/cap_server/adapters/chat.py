@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
 
@@ -12,7 +13,7 @@ from cap_server.adapters.faults import chat_fault_of
 from cap_server.adapters.told_usage import ToldUsage
 from cap_server.adapters.upstream import Upstream
 from cap_server.domain import ChatReply
-from cap_server.errors import ModelResponseError
+from cap_server.errors import CapError, ModelResponseError
 
 _PATH = "/chat/completions"
 
@@ -44,12 +45,12 @@ class UpstreamChat:
         return self._upstream.name
 
     async def complete(self, body: Mapping[str, Any]) -> ChatReply:
-        content = (await self._upstream.post(_PATH, self._named(body), fault=chat_fault_of)).content
+        content = (await self._upstream.post(_PATH, self._named(body), fault=self._fault)).content
         try:
             completion = _Completion.model_validate_json(content)
             choice = completion.choices[0]
         except (ValidationError, IndexError) as error:
-            _log.warning("model_garbage", body=content[:500])
+            _log.warning("model_garbage", bytes=len(content), body=content[:500])
             raise ModelResponseError(
                 "The model's server answered something that is no completion."
             ) from error
@@ -63,7 +64,10 @@ class UpstreamChat:
         )
 
     def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
-        return self._upstream.stream(_PATH, self._named(body), fault=chat_fault_of)
+        return self._upstream.stream(_PATH, self._named(body), fault=self._fault)
+
+    def _fault(self, response: httpx.Response, model: str) -> CapError:
+        return chat_fault_of(response, model, mask=self._upstream.mask)
 
     def _named(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**body, "model": self.name}

@@ -1,8 +1,11 @@
-"""What an upstream's refusal means here. Its own text stays in our log: it may hold internals."""
+"""What an upstream's refusal means here. Its own text may hold internals, and users' texts: it is
+not told, and logged where the operator wants users' texts logged.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -19,6 +22,8 @@ MODEL_DOWN = "The model's server cannot be reached."
 
 _LONGEST_RETRY_AFTER_S = 3600
 _LONGEST_REASON = 300
+_NAME = re.compile(r"(?!None$)[\w.\[\]-]{1,64}", re.ASCII)
+"""A code, or the path of a field: nothing that a user could have written as text."""
 
 
 class _Fault(BaseModel):
@@ -51,18 +56,35 @@ def fault_of(response: httpx.Response, model: str) -> CapError:
     return ModelResponseError(f"The model's server answered with status {status}.")
 
 
-def chat_fault_of(response: httpx.Response, model: str) -> CapError:
+def facts_of(response: httpx.Response) -> dict[str, str | int]:
+    """What the log tells of a refusal; `body` only where it may hold users' texts."""
+    told = _told(response)
+    named = {"code": str(told.code), "param": str(told.param)}
+    facts: dict[str, str | int] = {"status": response.status_code, "body": response.text[:500]}
+    return facts | {name: each for name, each in named.items() if _NAME.fullmatch(each)}
+
+
+def chat_fault_of(
+    response: httpx.Response, model: str, *, mask: Callable[[str], str] = str
+) -> CapError:
     """As `fault_of`, where the request is the client's own words: why it is refused is told.
 
     The reason answers what the client sent, and is the only part of the upstream's text that
     reaches it.
+
+    Args:
+        response: the refusal.
+        model: as the upstream names it.
+        mask: hides the upstream's key, which a client has not sent.
     """
     told = _told(response)
     if response.status_code not in (400, 422) or _is_too_long(told):
         return fault_of(response, model)
-    reason = "".join(c if c.isprintable() else " " for c in told.message)[:_LONGEST_REASON].strip()
+    printable = "".join(c if c.isprintable() else " " for c in mask(told.message))
+    reason = printable[:_LONGEST_REASON].strip()
     refusal = InvalidRequestError(
-        f"The model refuses this request: {reason or 'it does not say why'}", param=told.param
+        f"The model refuses this request: {reason or 'it does not say why'}",
+        param=told.param and mask(told.param),
     )
     refusal.status = 400
     return refusal

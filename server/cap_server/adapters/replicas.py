@@ -11,16 +11,21 @@ from contextlib import contextmanager
 from cap_server.adapters.circuit import Circuit
 from cap_server.domain import ReplicaFigures
 from cap_server.errors import ModelUnavailableError
+from cap_server.secrecy import without_credentials
 
 _DRAWS = 100
 _LEAST_DRAWS = 20  # below, the 95th percentile says nothing
 
 
 class Replica:
-    """Args: url: the API's root; clock: in seconds, monotonic."""
+    """Args: url: the API's root; clock: in seconds, monotonic.
+
+    Attributes: place: the URL as it may be shown.
+    """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = url.rstrip("/")
+        self.place = without_credentials(self.url)
         self.circuit = Circuit(clock=clock)
         self.under_way = 0
         self._clock = clock

@@ -35,7 +35,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             with _as_httpx(request):
                 response = await self._opened().request(
                     request.method,
-                    str(request.url),
+                    _bare(request.url),
                     headers=request.headers,
                     data=content or None,
                     allow_redirects=False,
@@ -99,6 +99,11 @@ class _Body(httpx.AsyncByteStream):
         if release is not None:
             self._response.close()  # where the end was read, the connection is kept already
             release()
+
+
+def _bare(url: httpx.URL) -> str:
+    """Without credentials, of which httpx has made a header; aiohttp would make a second one."""
+    return str(url.copy_with(userinfo=b"") if url.userinfo else url)
 
 
 @contextmanager

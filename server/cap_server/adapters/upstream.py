@@ -13,11 +13,12 @@ import httpx
 import structlog
 
 from cap_server.adapters import retries
-from cap_server.adapters.faults import MODEL_DOWN, fault_of, retry_after_s
+from cap_server.adapters.faults import MODEL_DOWN, facts_of, fault_of, retry_after_s
 from cap_server.adapters.hedge import Start, hedged
 from cap_server.adapters.replicas import Replica, Replicas
 from cap_server.adapters.transport import AiohttpTransport
 from cap_server.errors import CapError, ModelUnavailableError
+from cap_server.secrecy import Mask
 
 _log = structlog.get_logger(__name__)
 
@@ -76,6 +77,7 @@ class Upstream:
         hedge: bool = True,
     ) -> None:
         self.name = name
+        self.mask = Mask([api_key] if api_key else [])
         self.replicas = Replicas([url]) if isinstance(url, str) else url
         self._client = client
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -209,7 +211,7 @@ class Upstream:
                     await response.aclose()
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 visit.failed()
-                _log.warning("model_unreachable", url=replica.url, error=repr(error))
+                _log.warning("model_unreachable", url=replica.place, error=repr(error))
                 down = ModelUnavailableError(MODEL_DOWN, retry_after_s=5)
                 down.__cause__ = error
                 refused = _Refused(down, safe=True)
@@ -226,14 +228,14 @@ class Upstream:
         yield refused
 
     def _refused(self, replica: Replica, response: httpx.Response, fault: Fault) -> _Refused:
-        _log.warning("model_refused", status=response.status_code, body=response.text[:500])
+        _log.warning("model_refused", **facts_of(response))
         safe, asked_s = retries.is_safe(response), retry_after_s(response)
         if safe:
             replica.rest(asked_s or 1)
         return _Refused(fault(response, self.name), safe=safe, asked_s=asked_s)
 
     def _broke_off(self, replica: Replica, error: Exception) -> ModelUnavailableError:
-        _log.warning("model_broke_off", url=replica.url, error=repr(error))
+        _log.warning("model_broke_off", url=replica.place, error=repr(error))
         return ModelUnavailableError(
             "The model's server broke off or did not answer in time.", retry_after_s=5
         )

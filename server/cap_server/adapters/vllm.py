@@ -180,7 +180,7 @@ def _completion(response: httpx.Response) -> _Completion:
     try:
         completion = _Completion.model_validate_json(response.content)
     except ValidationError as error:
-        _log.warning("model_garbage", body=response.text[:500])
+        _log.warning("model_garbage", bytes=len(response.content), body=response.text[:500])
         raise ModelResponseError(
             "The model's server answered something that is no completion."
         ) from error

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cap_server.api.errors import error_response
 from cap_server.errors import BodyTooLargeError, CapError, MediaTypeError, SlowBodyError
 
-_LONGEST_BODY_S = 30.0
+LONGEST_BODY_S = 30.0
 _MOST_PASSED_OVER = 16 * 1024**2
 """Bytes of a body that is refused. Many clients listen only when they have sent all, and a
 connection that is closed with bytes unread is reset: they would not see the answer."""
@@ -22,21 +22,29 @@ class BodyLimit:
     Args:
         most_bytes: a longer body is answered with 413 and not kept.
         most_bytes_at: the same for single paths.
+        longest_s: from the end of the head to that of the body, however often some of it comes; a
+            slower one is answered with 408.
     """
 
     def __init__(
-        self, app: ASGIApp, *, most_bytes: int, most_bytes_at: Mapping[str, int] | None = None
+        self,
+        app: ASGIApp,
+        *,
+        most_bytes: int,
+        most_bytes_at: Mapping[str, int] | None = None,
+        longest_s: float = LONGEST_BODY_S,
     ) -> None:
         self._app = app
         self._most_bytes = most_bytes
         self._most_bytes_at = most_bytes_at or {}
+        self._longest_s = longest_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(_LONGEST_BODY_S):
+            async with asyncio.timeout(self._longest_s):
                 body = await self._read(scope, receive)
         except TimeoutError:
             await self._refuse(SlowBodyError("The body did not arrive in time."), scope, send)

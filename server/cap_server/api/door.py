@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cap_server.api.errors import error_response
 from cap_server.domain import Key, Right
-from cap_server.errors import CapError, StoreUnavailableError, UnauthorizedError
-from cap_server.keys import Keyring, Turnstile, access_of
+from cap_server.errors import (
+    CapError,
+    ForbiddenError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
+from cap_server.keys import Keyring, Turnstile, access_of, is_loopback
 from cap_server.observing import current_account
 
 _RETRY_AFTER_S = 2
@@ -58,7 +64,7 @@ class Door:
             return
         inside = False
         try:
-            caller = self._caller(Headers(scope=scope).get("authorization"))
+            caller = self._caller(Headers(scope=scope))
             scope.setdefault("state", {})["caller"] = caller
             current_account().key = caller.key.id if caller.key else None
             with self._turnstile.passing(caller.key):
@@ -71,13 +77,18 @@ class Door:
             # that is still sending gets to read why.
             await error_response(error)(scope, receive, send)
 
-    def _caller(self, authorization: str | None) -> Caller:
+    def _caller(self, headers: Headers) -> Caller:
         access = access_of(self._keyring, host=self._host, open_=self._open)
-        if access == "loopback":
+        if access == "loopback" and _names_this_machine(headers.get("host")):
             return Caller("all", _EVERYTHING)
-        if access == "open":
+        if access == "open" or (access == "loopback" and self._open):
             return Caller("all", frozenset())
-        secret = _bearer(authorization)
+        if access == "loopback":
+            raise ForbiddenError(
+                "Without API keys this server serves this machine alone, as localhost or "
+                "127.0.0.1: make a key (`cap keys create NAME`), or let everyone in (CAP_OPEN=1)."
+            )
+        secret = _bearer(headers.get("authorization"))
         key = self._keyring.find(secret) if secret else None
         if key is not None and secret is not None:
             tenant = blake2b(secret.encode(), digest_size=16).hexdigest()
@@ -92,6 +103,20 @@ class Door:
             if secret
             else "Send one of this server's API keys as 'Authorization: Bearer KEY'."
         )
+
+
+def _names_this_machine(host: str | None) -> bool:
+    """Whether a request was meant for this machine.
+
+    A page that a browser shows may have its own name lead here (DNS rebinding), and then sends
+    what it likes, because it asks nobody but itself. The name is what tells.
+    """
+    if host is None:  # HTTP/1.0, which no browser speaks
+        return True
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
 
 
 def _bearer(authorization: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cap_server.api.chat_in import CapIn, ChatIn
 from cap_server.errors import BadRequestError
@@ -12,6 +12,16 @@ from cap_server.whole import ALSO_AS_FLOAT
 
 _OURS = {"reasoning", "code_interpreter_call"}
 """Items of our answers, which clients send back with the next question."""
+
+
+def _no_number(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("must be false")
+    return value
+
+
+Off = Annotated[Literal[False], BeforeValidator(_no_number)]
+"""Python's 0 is its False."""
 
 
 class _Open(BaseModel):
@@ -58,8 +68,8 @@ class ResponsesIn(BaseModel):
     user: str | None = None
     cap: CapIn | None = Field(None, description="How to refine.")
     include: list[Literal["code_interpreter_call.outputs"]] | None = None
-    store: Literal[False] | None = Field(None, description="Nothing is stored: leave it out.")
-    background: Literal[False] | None = None
+    store: Off | None = Field(None, description="Nothing is stored: leave it out.")
+    background: Off | None = None
     previous_response_id: None = Field(
         None, description="Nothing is stored: send the earlier turns as `input`."
     )

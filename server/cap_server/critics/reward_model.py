@@ -62,11 +62,18 @@ class RewardModel:
             response.raise_for_status()
             pooling = _Pooling.model_validate_json(response.content)
             score = _score(pooling.data[0].data)
+        except httpx.HTTPStatusError as error:
+            # Not `repr(error)`: it holds the URL, which may hold a password.
+            status, said = error.response.status_code, error.response.text[:500]
+            _log.warning("reward_model_refused", status=status, body=said)
+            raise CriticUnavailableError("The reward model cannot be asked.") from error
         except httpx.HTTPError as error:
             _log.warning("reward_model_down", error=repr(error))
             raise CriticUnavailableError("The reward model cannot be asked.") from error
         except (ValidationError, ValueError, IndexError, TypeError) as error:
-            _log.warning("reward_model_garbage", body=response.text[:500])
+            _log.warning(
+                "reward_model_garbage", bytes=len(response.content), body=response.text[:500]
+            )
             raise CriticUnavailableError("The reward model answers no reward.") from error
         return Judgement(score, Usage(prompt_tokens=pooling.usage.prompt_tokens))
 

@@ -93,7 +93,7 @@ async def test_without_keys_only_who_says_so_lets_others_in(
         transport = httpx.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://cap") as client,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
             statuses.append((await client.get("/v1/strategies")).status_code)
     sys.modules.pop("serve_app")
