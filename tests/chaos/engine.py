@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _ROOT = Path(__file__).parents[2]
 _MODEL = _ROOT / "models" / "cap-small"
 _NAMES = ("vLLM paused", "vLLM killed")
 _TERMS = Terms(kinds=("baker",))
+_ASKED_AGAIN_S = 15.0
+"""More than the circuit's longest pause (docs/model.md)."""
 
 
 async def run(folder: Path, *, for_s: float) -> tuple[dict[str, Tally], dict[str, str]]:
@@ -46,6 +49,7 @@ async def run(folder: Path, *, for_s: float) -> tuple[dict[str, Tally], dict[str
                 killed.violated(*(f"process {each} of vLLM is left" for each in left))
                 await _started(options, stack)
                 await asyncio.sleep(for_s / 2)
+            await _asked_again(load)
             after = await load.send(10, _TERMS)
             if not any(after.by[each] for each in ("confirmed", "corrected", "kept")):
                 killed.violated(f"it did not recover: {dict(after.by)}")
@@ -57,6 +61,14 @@ async def run(folder: Path, *, for_s: float) -> tuple[dict[str, Tally], dict[str
         server.process.kill()
         server.process.wait()
     return {"vLLM paused": paused, "vLLM killed": killed}, {}
+
+
+async def _asked_again(load: Load) -> None:
+    """Return once the server asks vLLM again: while that fails, it is left alone for a moment."""
+    ends = time.monotonic() + _ASKED_AGAIN_S
+    while time.monotonic() < ends:
+        if not (await load.send(1, _TERMS)).by["503"]:
+            return
 
 
 async def _started(options: EngineOptions, stack: AsyncExitStack) -> list[int]:

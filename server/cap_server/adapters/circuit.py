@@ -15,7 +15,7 @@ from cap_server.domain import CircuitState
 
 _FAILURES = 5
 _SHORTEST_S = 1.0
-_LONGEST_S = 30.0
+_LONGEST_S = 10.0
 
 
 class Circuit:
