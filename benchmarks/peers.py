@@ -31,8 +31,8 @@ _CONCURRENCIES = (1, 8, 64)
 _out = Console(width=10_000, highlight=False, markup=False)
 _err = Console(stderr=True)
 
-Key = tuple[str, str, int]
-"""What was asked, of whom, and how many at a time."""
+Key = tuple[str, str, int, str]
+"""What was asked, of whom, how many at a time, and whether these come `together` or `spread`."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,20 @@ class Bench:
         await behave(self.upstream, delay_s=delay_s)
         for at_once in _CONCURRENCIES:
             await self._in_turns(at_once)
+            if at_once > 1:
+                await self._in_turns(at_once, spread_s=delay_s)
         await self._votes()
         await self._facts(delay_s=delay_s)
 
-    async def _in_turns(self, at_once: int) -> None:
+    async def _in_turns(self, at_once: int, *, spread_s: float = 0.0) -> None:
         count = self._size.per_turn * max(8, at_once) // 8
         for turn in range(self._size.rounds):
             _err.print(f"{at_once} at once, round {turn + 1} of {self._size.rounds}")
             for server in self._ordered(turn, with_upstream=True):
                 for what, request in _asked_of(server).items():
-                    await self._load(what, server, [request] * count, at_once=at_once)
+                    await self._load(
+                        what, server, [request] * count, at_once=at_once, spread_s=spread_s
+                    )
 
     async def _votes(self) -> None:
         for turn in range(min(self._size.rounds, 3)):
@@ -100,10 +104,12 @@ class Bench:
             facts["upstream says 429"] = await refused(server, self.upstream)
             facts["upstream hangs"] = await late(server, self.upstream)
 
-    async def _load(self, what: str, server: Running, asks: list[Ask], *, at_once: int) -> None:
-        key = (what, server.contestant.name, at_once)
+    async def _load(
+        self, what: str, server: Running, asks: list[Ask], *, at_once: int, spread_s: float = 0.0
+    ) -> None:
+        key = (what, server.contestant.name, at_once, "spread" if spread_s else "together")
         before = server.cpu_s()
-        taken = await load(server.port, asks, at_once=at_once)
+        taken = await load(server.port, asks, at_once=at_once, spread_s=spread_s)
         taken.cpu_s = server.cpu_s() - before
         self.taken.setdefault(key, Taken()).add(taken)
 
@@ -123,12 +129,13 @@ def _asked_of(server: Running) -> dict[str, Ask]:
 def _rows(bench: Bench) -> list[dict[str, Any]]:
     """One for each key, with what the server adds to the upstream's own time."""
     rows = []
-    for (what, who, at_once), taken in bench.taken.items():
-        own = bench.taken.get(("plain answer", bench.upstream.contestant.name, at_once))
+    for (what, who, at_once, coming), taken in bench.taken.items():
+        own = bench.taken.get(("plain answer", bench.upstream.contestant.name, at_once, coming))
         row: dict[str, Any] = {
             "asked": what,
             "server": who,
             "at_once": at_once,
+            "coming": coming,
             "requests": len(taken.seconds),
             "failed": taken.failed,
             "p50_ms": taken.percentile(0.5) * 1000,
@@ -146,18 +153,20 @@ def _rows(bench: Bench) -> list[dict[str, Any]]:
 
 def _table(rows: list[dict[str, Any]], facts: dict[str, dict[str, Any]]) -> str:
     head = (
-        "| asked | server | at once | p50 ms | p99 ms | added p50 | added p99 | requests/s "
-        "| of the upstream's | CPU ms | failed |"
+        "| asked | server | at once | coming | p50 ms | p99 ms | added p50 | added p99 "
+        "| requests/s | of the upstream's | CPU ms | failed |"
     )
-    lines = [head, "|" + " --- |" * 11]
-    for row in sorted(rows, key=lambda row: (row["asked"], row["at_once"], row["server"])):
+    lines = [head, "|" + " --- |" * 12]
+    for row in sorted(
+        rows, key=lambda row: (row["asked"], row["at_once"], row["coming"], row["server"])
+    ):
         added = [f"{row[each]:.1f}" if each in row else "" for each in
                  ("added_p50_ms", "added_p99_ms")]  # fmt: skip
         per_s, cpu = f"{row['per_s']:.1f}", f"{row['cpu_ms']:.2f}"
         share = f"{row['share_of_upstream']:.1%}" if "share_of_upstream" in row else ""
-        cells = [row["asked"], row["server"], row["at_once"], f"{row['p50_ms']:.1f}",
-                 f"{row['p99_ms']:.1f}", *added, per_s, share, cpu,
-                 sum(row["failed"].values())]  # fmt: skip
+        took = [f"{row[each]:.1f}" for each in ("p50_ms", "p99_ms")]
+        cells = [row["asked"], row["server"], row["at_once"], row["coming"], *took, *added,
+                 per_s, share, cpu, sum(row["failed"].values())]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     names = list(next(iter(facts.values())))
     lines += ["", "| server | " + " | ".join(names) + " |", "|" + " --- |" * (len(names) + 1)]

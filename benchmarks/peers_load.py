@@ -36,7 +36,7 @@ class Taken:
     """What many requests took.
 
     Attributes:
-        wall_s: of all together.
+        wall_s: that those who sent them were at it, on average.
         failed: by status; 0: the server broke off.
         cpu_s: that the server's process used; whoever sends the requests fills it in.
     """
@@ -107,12 +107,17 @@ async def ask(port: int, request: Ask) -> Got:
         connection.close()
 
 
-async def load(port: int, asks: Sequence[Ask], *, at_once: int) -> Taken:
-    """Send `asks`, `at_once` at a time, each as soon as there is a place."""
-    taken, waiting, started = Taken(), list(asks), time.perf_counter()
+async def load(port: int, asks: Sequence[Ask], *, at_once: int, spread_s: float = 0.0) -> Taken:
+    """Send `asks`, `at_once` at a time, each as soon as there is a place.
 
-    async def work() -> None:
-        connection = Connection(port)
+    Where all start together and all answers take equally long, they come together ever after; so
+    the first ones start one after the other within `spread_s`.
+    """
+    taken, waiting = Taken(), list(asks)
+
+    async def work(number: int) -> None:
+        await asyncio.sleep(spread_s * number / at_once)
+        connection, started = Connection(port), time.perf_counter()
         while waiting:
             request, begun = waiting.pop(), time.perf_counter()
             status = 0
@@ -124,9 +129,9 @@ async def load(port: int, asks: Sequence[Ask], *, at_once: int) -> Taken:
                 taken.failed[status] = taken.failed.get(status, 0) + 1
                 connection.close()
         connection.close()
+        taken.wall_s += (time.perf_counter() - started) / at_once
 
-    await asyncio.gather(*(work() for _ in range(at_once)))
-    taken.wall_s = time.perf_counter() - started
+    await asyncio.gather(*map(work, range(at_once)))
     return taken
 
 

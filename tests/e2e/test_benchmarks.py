@@ -61,10 +61,13 @@ def test_this_server_beside_its_upstream_in_miniature(tmp_path: Path) -> None:
     command = [sys.executable, str(script), *options, *fewer]
     subprocess.run([*command, "--json", str(file)], timeout=230, check=True)
     figures = json.loads(file.read_text())
-    asked = {(row["asked"], row["server"], row["at_once"]): row for row in figures["rows"]}
-    assert {at_once for *_, at_once in asked} == {1, 4, 8, 64}
+    asked = {
+        (row["asked"], row["server"], row["at_once"], row["coming"]): row for row in figures["rows"]
+    }
+    together = [(at_once, "together") for at_once in (1, 4, 8, 64)]
+    assert {key[2:] for key in asked} == {*together, (8, "spread"), (64, "spread")}
     assert not any(row["failed"] for row in asked.values())
-    assert asked["vote", "CaP server", 4]["requests"] == 4
+    assert asked["vote", "CaP server", 4, "together"]["requests"] == 4
     facts = figures["facts"]["CaP server"]
     assert facts["client leaves"] == "8 of 8 model calls ended"
     assert facts["upstream says 429"].startswith("503, Retry-After 7")
