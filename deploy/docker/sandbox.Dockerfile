@@ -1,6 +1,6 @@
 # The sandbox alone: the package, its maths and h11; nothing of the server.
 #   docker build -f deploy/docker/sandbox.Dockerfile -t cap-sandbox .
-ARG BASE=docker.io/library/debian:bookworm-slim
+ARG BASE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE} AS build
 # hadolint ignore=DL3008

@@ -1,7 +1,7 @@
 # The server. From the repository's root:
 #   docker build -f deploy/docker/server.Dockerfile -t cap-server .
 # The base is Debian itself: its Python gets Debian's security updates with every build.
-ARG BASE=docker.io/library/debian:bookworm-slim
+ARG BASE=docker.io/library/debian:trixie-slim
 
 FROM ${BASE} AS build
 # hadolint ignore=DL3008

@@ -1,12 +1,13 @@
 """Images and containers by podman and buildah, without a registry.
 
-The base image comes from debootstrap where it is not there yet. Containers run under Docker's own
-seccomp profile, which allows less than podman's: no user namespaces.
+The base images come from debootstrap where they are not there yet. Containers run under Docker's
+own seccomp profile, which allows less than podman's: no user namespaces.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ import pytest
 
 from tests.deploy.programs import DEPLOY, program, run
 
-BASE = "docker.io/library/debian:bookworm-slim"
 IMAGES = ("server", "sandbox", "engine-cpu")
 # Where Debian's golang-github-docker-docker-dev has the profile that Docker is built with.
 DOCKER_PROFILE = Path(
@@ -83,7 +83,8 @@ def podman(folder: Path) -> Podman:
 
 def build(podman: Podman, name: str, folder: Path) -> str:
     """The tag of the image of `deploy/docker/NAME.Dockerfile`, built from what is here now."""
-    _make_base(podman, folder)
+    file = DEPLOY / "docker" / f"{name}.Dockerfile"
+    _make_base(podman, base_of(file), folder)
     tag = f"localhost/cap-{name}"
     argv = [
         program("buildah"),
@@ -93,7 +94,7 @@ def build(podman: Podman, name: str, folder: Path) -> str:
         "--isolation=chroot",
         "--format=docker",
         *_pip_of_this_machine(),
-        f"--file={DEPLOY / 'docker' / name}.Dockerfile",
+        f"--file={file}",
         f"--tag={tag}",
         ".",
     ]
@@ -112,10 +113,19 @@ def _pip_of_this_machine() -> Sequence[str]:
     return [*volumes, *(f"--build-arg=PIP_FIND_LINKS={each}" for each in wheels[:1])]
 
 
-def _make_base(podman: Podman, folder: Path) -> None:
+def base_of(dockerfile: Path) -> str:
+    """The image that a Dockerfile of ours starts from: Debian's slim one, by its release."""
+    found = re.search(
+        r"^ARG BASE=(docker\.io/library/debian:[a-z]+-slim)$", dockerfile.read_text("utf-8"), re.M
+    )
+    assert found, dockerfile
+    return found[1]
+
+
+def _make_base(podman: Podman, base: str, folder: Path) -> None:
     if (
         subprocess.run(
-            [program("podman"), "image", "exists", BASE],
+            [program("podman"), "image", "exists", base],
             env=os.environ | podman.environment,
             check=False,
             capture_output=True,
@@ -123,14 +133,15 @@ def _make_base(podman: Podman, folder: Path) -> None:
         == 0
     ):
         return
-    root = folder / "base"
+    release = base.rpartition(":")[2].removesuffix("-slim")
+    root = folder / release
     mirror = "http://deb.debian.org/debian"
     run(
-        [program("debootstrap"), "--variant=minbase", "bookworm", str(root), mirror],
+        [program("debootstrap"), "--variant=minbase", release, str(root), mirror],
         within_s=900,
     )
     run(["rm", "-rf", *(str(root / each) for each in _LEFT_OUT)])
-    archive = folder / "base.tar"
+    archive = folder / f"{release}.tar"
     run(["tar", "-C", str(root), "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./dev/*",
          "-cf", str(archive), "."])  # fmt: skip
-    podman("import", "--quiet", str(archive), BASE)
+    podman("import", "--quiet", str(archive), base)
