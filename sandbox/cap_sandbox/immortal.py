@@ -15,11 +15,15 @@ import sys
 import types
 from collections.abc import Iterable, Iterator, Sequence
 
-_Count = ctypes.c_uint32
-"""The half of an object's count that tells; it comes first in the object."""
+_Word = ctypes.c_uint64
+"""An object's count and its flags, which come first in it."""
 
-_LEAST_MARK = 1 << 31
-# As many references as no accident adds to a count.
+_IMMORTAL = 1 << 31
+# The words of immortal objects, from Include/refcount.h and object.h. From 3.14 on the flag tells
+# the interpreter's loop what the count tells everyone else.
+_UNTIL_3_13 = 0xFFFF_FFFF
+_FROM_3_14 = 1 << 48 | 3 << 30
+_MARKS = {(3, 12): _UNTIL_3_13, (3, 13): _UNTIL_3_13, (3, 14): _FROM_3_14}
 _TRIALS = 1_000
 
 
@@ -44,9 +48,9 @@ def keep() -> int:
 def _newly_marked(objects: Iterable[object], mark: int) -> list[object]:
     found = []
     for each in objects:
-        count = _Count.from_address(id(each))
-        if count.value < _LEAST_MARK:
-            count.value = mark
+        word = _Word.from_address(id(each))
+        if not word.value & _IMMORTAL:
+            word.value = mark
             found.append(each)
     return found
 
@@ -70,27 +74,30 @@ def _parts(code: types.CodeType) -> Iterator[object]:
 
 
 def _mark() -> int | None:
-    """Return the count of immortal objects; None unless it shows to work as described."""
+    """Return the word of immortal objects; None unless it shows to work as described."""
     if hasattr(sys, "gettotalrefcount"):
         # A debugging build expects that nobody but itself sets counts.
         return None
-    mark = sys.getrefcount(None) & 0xFFFF_FFFF
-    return mark if mark >= _LEAST_MARK and _counts_until(mark) else None
+    mark = _MARKS.get(sys.version_info[:2])
+    return mark if mark is not None and _counts_until(mark) else None
 
 
 def _counts_until(mark: int) -> bool:
     """Whether counts are where they are looked for, and stop at `mark`."""
     # One object is lost here, for ever.
-    trial = object()
-    count = _Count.from_address(id(trial))
-    first = count.value
-    more = [trial] * _TRIALS
-    counted = count.value - first
+    trial = types.SimpleNamespace(itself=object())
+    word = _Word.from_address(id(trial.itself))
+    first = word.value
+    more = [trial.itself] * _TRIALS
+    counted = word.value - first
     del more
-    if counted != _TRIALS or count.value != first:
+    if counted != _TRIALS or word.value != first:
         return False
-    count.value = mark
-    more = [trial] * _TRIALS
-    stopped = count.value == mark
+    word.value = mark
+    more = [trial.itself] * _TRIALS
+    seen = {word.value}
     del more
-    return stopped and count.value == mark
+    for _ in range(_TRIALS):
+        # What the interpreter's loop counts by itself.
+        seen.add(id(trial.itself) and word.value)
+    return seen == {mark}
