@@ -64,7 +64,12 @@ for library in ("numpy", "math", "mpmath", "sympy"):
 answer = sp.Matrix([[1, 2], [3, 4]]).det()
 """
 
-PROGRAMS = (*(program.replace("{n}", "3") for program in _SYMPY_PROGRAMS), _LAST_PROGRAM)
+# Three times: Python 3.13 rewrites the code of a function, for the types that it meets there, while
+# it runs for the second and third time, and a child would copy all of these pages.
+PROGRAMS = (
+    *(program.replace("{n}", n) for n in ("3", "7", "11") for program in _SYMPY_PROGRAMS),
+    _LAST_PROGRAM,
+)
 """What builds most of what the libraries build on first use."""
 
 # sympy remembers what it computed; other numbers make it compute, and write to memory, again.
