@@ -64,16 +64,18 @@ for library in ("numpy", "math", "mpmath", "sympy"):
 answer = sp.Matrix([[1, 2], [3, 4]]).det()
 """
 
-# Three times: Python 3.13 rewrites the code of a function, for the types that it meets there, while
-# it runs for the second and third time, and a child would copy all of these pages.
-PROGRAMS = (
-    *(program.replace("{n}", n) for n in ("3", "7", "11") for program in _SYMPY_PROGRAMS),
-    _LAST_PROGRAM,
-)
+
+def _sympy_programs(n: int) -> tuple[str, ...]:
+    return tuple(program.replace("{n}", str(n)) for program in _SYMPY_PROGRAMS)
+
+
+# The common ones again, and after the odd one: from Python 3.13 on a function's code is rewritten
+# for what it met last, when it runs for the second and third time, and a child would copy its pages.
+PROGRAMS = (*_sympy_programs(3), _LAST_PROGRAM, *_sympy_programs(7), *_sympy_programs(11))
 """What builds most of what the libraries build on first use."""
 
 # sympy remembers what it computed; other numbers make it compute, and write to memory, again.
-TRIALS = tuple(program.replace("{n}", "5") for program in _SYMPY_PROGRAMS)
+TRIALS = _sympy_programs(5)
 """What programs with sympy need a part of."""
 
 
