@@ -45,7 +45,7 @@ _SYMPY_PROGRAMS = (
     "from sympy import symbols, factor, simplify, expand\nx, y = symbols('x y')\n"
     "answer = simplify(factor(expand((x + {n}*y)**2)) / (x + {n}*y))",
 )
-_LAST_PROGRAM = """
+_ODD_PROGRAM = """
 import mpmath
 import numpy as np
 import sympy as sp
@@ -69,9 +69,9 @@ def _sympy_programs(n: int) -> tuple[str, ...]:
     return tuple(program.replace("{n}", str(n)) for program in _SYMPY_PROGRAMS)
 
 
-# The common ones again, and after the odd one: from Python 3.13 on a function's code is rewritten
-# for what it met last, when it runs for the second and third time, and a child would copy its pages.
-PROGRAMS = (*_sympy_programs(3), _LAST_PROGRAM, *_sympy_programs(7), *_sympy_programs(11))
+# The common ones again, after the odd one: while a function runs for the first few times, Python
+# from 3.13 on rewrites its code for what it meets, and a child would copy these pages.
+PROGRAMS = (*_sympy_programs(3), _ODD_PROGRAM, *_sympy_programs(7), *_sympy_programs(11))
 """What builds most of what the libraries build on first use."""
 
 # sympy remembers what it computed; other numbers make it compute, and write to memory, again.
