@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Iterable
 from functools import partial
 
-from cap_sandbox import modules, pages
+from cap_sandbox import immortal, modules, pages
 from cap_sandbox.kinds import Kind
 from cap_sandbox.modules import Members
 from cap_sandbox.pages import Run
@@ -82,7 +82,8 @@ def settle(runner: Runner, kind: Kind) -> list[Run]:
 
 
 def freeze() -> None:
-    """Keep collections away from what there is by now."""
+    """Keep collections, and the counting of references, away from what there is by now."""
+    immortal.keep()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
 

@@ -45,7 +45,7 @@ _SYMPY_PROGRAMS = (
     "from sympy import symbols, factor, simplify, expand\nx, y = symbols('x y')\n"
     "answer = simplify(factor(expand((x + {n}*y)**2)) / (x + {n}*y))",
 )
-_LAST_PROGRAM = """
+_ODD_PROGRAM = """
 import mpmath
 import numpy as np
 import sympy as sp
@@ -64,11 +64,18 @@ for library in ("numpy", "math", "mpmath", "sympy"):
 answer = sp.Matrix([[1, 2], [3, 4]]).det()
 """
 
-PROGRAMS = (*(program.replace("{n}", "3") for program in _SYMPY_PROGRAMS), _LAST_PROGRAM)
+
+def _sympy_programs(n: int) -> tuple[str, ...]:
+    return tuple(program.replace("{n}", str(n)) for program in _SYMPY_PROGRAMS)
+
+
+# The common ones again, after the odd one: while a function runs for the first few times, Python
+# from 3.13 on rewrites its code for what it meets, and a child would copy these pages.
+PROGRAMS = (*_sympy_programs(3), _ODD_PROGRAM, *_sympy_programs(7), *_sympy_programs(11))
 """What builds most of what the libraries build on first use."""
 
 # sympy remembers what it computed; other numbers make it compute, and write to memory, again.
-TRIALS = tuple(program.replace("{n}", "5") for program in _SYMPY_PROGRAMS)
+TRIALS = _sympy_programs(5)
 """What programs with sympy need a part of."""
 
 
