@@ -25,8 +25,15 @@ NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT
 
 
 def test_the_api_that_it_is_made_from_is_the_servers() -> None:
-    written = json.loads((CLIENT / "openapi.json").read_text("utf-8"))
-    assert written == create_app(Settings()).openapi(), "run `make openapi`"
+    written = _of_any_python((CLIENT / "openapi.json").read_text("utf-8"))
+    served = _of_any_python(json.dumps(create_app(Settings()).openapi()))
+    assert written == served, "run `make openapi`"
+
+
+def _of_any_python(api: str) -> object:
+    """Python 3.13 calls two statuses by newer names."""
+    newer = api.replace("Request Entity Too Large", "Content Too Large")
+    return json.loads(newer.replace("Unprocessable Entity", "Unprocessable Content"))
 
 
 @pytest.mark.timeout(600)

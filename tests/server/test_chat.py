@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -381,7 +382,8 @@ async def test_malformed_json_is_refused_with_its_position() -> None:
         headers = {"Content-Type": "application/json"}
         response = await client.post(PATH, content=b'{"model": "cap",}', headers=headers)
     assert response.status_code == 400
-    assert "at character 16" in response.json()["error"]["message"]
+    # Python 3.13 points at the comma, earlier versions at what follows it.
+    assert re.search(r"at character 1[56]\b", response.json()["error"]["message"])
 
 
 async def test_the_prompt_does_not_choose_the_strategy() -> None:

@@ -22,6 +22,9 @@ MOST_PARTS = 10_000
 MOST_PARTS_OF_BATCH = 50_000
 """A thousand problems with all their fields and 26 options have 40,000."""
 
+# More than any request needs. How deep Python itself reads depends on its version.
+_DEEPEST = 500
+_BRACKET = re.compile(rb"[\[\]{}]")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _MAYBE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -65,11 +68,22 @@ def loads(body: bytes) -> object:
         ValueError: it is none, or holds what no JSON can.
         RecursionError: it is nested too deep.
     """
+    _check_depth(body)
     text = body.decode("utf-8-sig")
     value: object = json.loads(text, parse_constant=_refused, parse_float=_finite)
     if _MAYBE_HALF.search(text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
+
+
+def _check_depth(body: bytes) -> None:
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > _DEEPEST:
+            raise RecursionError
 
 
 def _refused(token: str) -> object:
