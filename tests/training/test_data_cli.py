@@ -24,8 +24,8 @@ def test_a_set_is_made_the_same_again_and_its_card_says_what_is_in_it(tmp_path: 
         assert made.exit_code == 0, made.output
     card = json.loads((tmp_path / "a/card.json").read_text("utf-8"))
     assert card == json.loads((tmp_path / "b/card.json").read_text("utf-8"))
-    assert card["rows"] == 350
-    assert card["counts"]["split"] == {"train": 300, "test": 50}
+    assert card["rows"] == 400
+    assert card["counts"]["split"] == {"train": 300, "dev": 50, "test": 50}
     assert card["files"]["train.parquet"] == sha256(tmp_path / "a/train.parquet")
     assert card["files"]["train.parquet"] in (tmp_path / "a/README.md").read_text("utf-8")
 
