@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
+from typer.testing import CliRunner
 
+from cap_training.cli import cli
 from cap_training.data.rows import Row as TrainingRow
 from cap_training.data.rows import ask, reply
 from cap_training.failures import RowsError
@@ -80,6 +82,27 @@ async def test_chosen_is_right_with_a_true_word_and_rejected_is_what_the_sandbox
     assert {pair["rejected"][0]["content"] for pair in pairs} == {COPIED, WRONG, CRASHES}
     assert {pair["prompt"][0]["content"] for pair in pairs} == {row()["prompt"][0]["content"]}
     assert counts["pairs"] == counts["pairs_wrong"] == len(pairs) == 3
+
+
+async def test_only_rows_with_the_wanted_cots_are_asked(write: Write, tmp_path: Path) -> None:
+    rows = [row(4, cot_right=None), row(5, cot_right=True), row(6, cot_right=False)]
+    options = MineOptions(
+        data=(write("mine-some", rows),),
+        output=tmp_path / "pairs.parquet",
+        conditions=("right", "wrong"),
+        samples=2,
+        gold=True,
+    )
+    counts, pairs = await mined(options, written(WRONG, CRASHES))
+    assert counts["rows"] == 2
+    assert {pair["condition"] for pair in pairs} == {"right", "wrong"}
+
+
+def test_an_unknown_kind_of_row_is_refused(tmp_path: Path) -> None:
+    options = ["--data", "-", "--output", str(tmp_path / "a"), "--url", "http://127.0.0.1:1/v1"]
+    done = CliRunner().invoke(cli, ["mine", *options, "--condition", "left"])
+    assert done.exit_code == 2
+    assert "none, right, wrong" in done.output
 
 
 @thorough
