@@ -26,6 +26,7 @@ from cap_server.errors import CapError
 from cap_server.settings import Settings
 from cap_server.tools import Tools
 from cap_training.budget import Clock, spoken
+from cap_training.claim import claim
 from cap_training.data.card import write_parquet
 from cap_training.data.journal import Journal
 from cap_training.data.rows import preference
@@ -47,6 +48,7 @@ class MineOptions:
         data: Parquet files of stage 1's rows; every one is asked again.
         conditions: of the rows that are asked: with no CoT, with a right one, with a wrong one.
         output: the Parquet file of pairs; the journal of draws lies beside it.
+        model: what draws, as the journal's record calls it.
         samples: draws for each row.
         most_rows: rows that are asked, at random; 0: all.
         most_pairs: of one row.
@@ -57,6 +59,7 @@ class MineOptions:
 
     data: tuple[Path, ...]
     output: Path
+    model: str = ""
     conditions: tuple[Condition, ...] = CONDITIONS
     samples: int = 8
     temperature: float = 1.0
@@ -98,7 +101,9 @@ async def mine(
     Raises:
         CapError: the model or the sandbox is not to be had.
         RowsError: not one pair came out.
+        RunError: the journal has draws of another model or of other settings.
     """
+    claim(options.output.with_suffix(".draws.json"), _drawing(options))
     rows = list(_rows(options))
     with Journal(options.output.with_suffix(".draws.jsonl")) as journal:
         known = {line["key"]: line for line in journal.lines}
@@ -121,6 +126,12 @@ async def mine(
     return counts
 
 
+def _drawing(options: MineOptions) -> dict[str, Any]:
+    """What a row's draws depend on: which rows are asked, and which pairs are made, may change."""
+    names = ("model", "samples", "temperature", "top_p", "max_tokens", "seed")
+    return {name: getattr(options, name) for name in names}
+
+
 class _Miner:
     """Draws and judges, many rows at once, until the rows or the time come to an end."""
 
@@ -138,8 +149,8 @@ class _Miner:
         self._said_s, self._done = 0.0, 0
 
     async def work(self, rows: Sequence[Row]) -> None:
-        waiting = iter([row for row in rows if _key(row) not in self._known])
-        left = len(rows) - len(self._known)
+        asked = [row for row in rows if _key(row) not in self._known]
+        waiting, left = iter(asked), len(asked)
 
         async def worker() -> None:
             for row in waiting:

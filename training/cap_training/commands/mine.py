@@ -29,6 +29,9 @@ def mine_(
     gold: Annotated[
         bool, typer.Option(help="Where no draw is right, choose the row's own completion.")
     ] = False,
+    share: Annotated[
+        float, typer.Option(min=0.34, max=0.99, help="Of pairs, that one kind of row has at most.")
+    ] = 0.6,
     at_once: Annotated[int, typer.Option(min=1, help="Rows under way at once.")] = 24,
     budget: Budget = None,
     seed: Seed = 0,
@@ -47,6 +50,7 @@ def mine_(
     options = MineOptions(
         data=tuple(data),
         output=output,
+        model=str(model or name),
         conditions=tuple(each for each in CONDITIONS if each in (condition or CONDITIONS)),
         samples=samples,
         temperature=temperature,
@@ -54,6 +58,7 @@ def mine_(
         most_rows=most_rows,
         most_pairs=most_pairs,
         gold=gold,
+        share=share,
         budget_s=budget,
         at_once=at_once,
         seed=seed,
