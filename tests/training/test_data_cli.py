@@ -24,8 +24,8 @@ def test_a_set_is_made_the_same_again_and_its_card_says_what_is_in_it(tmp_path: 
         assert made.exit_code == 0, made.output
     card = json.loads((tmp_path / "a/card.json").read_text("utf-8"))
     assert card == json.loads((tmp_path / "b/card.json").read_text("utf-8"))
-    assert card["rows"] == 350
-    assert card["counts"]["split"] == {"train": 300, "test": 50}
+    assert card["rows"] == 400
+    assert card["counts"]["split"] == {"train": 300, "dev": 50, "test": 50}
     assert card["files"]["train.parquet"] == sha256(tmp_path / "a/train.parquet")
     assert card["files"]["train.parquet"] in (tmp_path / "a/README.md").read_text("utf-8")
 
@@ -38,6 +38,35 @@ def test_rows_are_in_trls_conversational_form(tmp_path: Path) -> None:
         assert [message["role"] for message in row["prompt"]] == ["user"]
         assert [message["role"] for message in row["completion"]] == ["assistant"]
         assert row["cot_right"] in (None, True, False)
+
+
+def test_problems_with_a_sum_get_right_and_wrong_cots_to_measure_on(tmp_path: Path) -> None:
+    visitors = Path(__file__).parents[2] / "training/visitor_questions.jsonl"
+    for name in ("a", "b"):
+        made = run("cots", "--problems", visitors, "--output", tmp_path / name, "--seed", 3)
+        assert made.exit_code == 0, made.output
+    assert (tmp_path / "a").read_text("utf-8") == (tmp_path / "b").read_text("utf-8")
+    rows = [json.loads(line) for line in (tmp_path / "a").read_text("utf-8").splitlines()]
+    assert len(rows) == 100
+    for row in rows:
+        assert row["right_cot"] != row["wrong_cot"]
+
+
+def test_a_problem_whose_sum_does_not_come_to_its_answer_gets_none(tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    lines = [
+        {"question": "2 pens and 3 pens?", "equation": "2+3", "answer": 5.0},
+        {"question": "2 pens and 4 pens?", "equation": "2+4", "answer": "7"},
+        {"question": "2 pens and 5 pens?", "equation": "two", "answer": "7"},
+    ]
+    problems.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    assert run("cots", "--problems", problems, "--output", tmp_path / "out").exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "out").read_text("utf-8").splitlines()]
+    assert [row["answer"] for row in rows] == ["5"]
+    problems.write_text('{"question": "2 and 3?", "answer": "5"}', "utf-8")
+    refused = run("cots", "--problems", problems, "--output", tmp_path / "out")
+    assert refused.exit_code == 1
+    assert "row 1" in refused.output
 
 
 def test_a_log_of_refinements_becomes_rows_of_both_stages(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import gzip
 import json
 import random
 from fractions import Fraction
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
@@ -113,19 +113,23 @@ def sources(folder: Path) -> Sources:
     return Sources(gsm8k=path)
 
 
-def test_train_and_test_share_no_question_no_source_and_no_wording(tmp_path: Path) -> None:
+def test_splits_share_no_question_no_source_and_no_wording(tmp_path: Path) -> None:
     recipe = Recipe(rows=600, shares={"synthetic_en": 1, "gsm8k": 1})
-    train, test = (
-        list(Mixture(recipe, sources(tmp_path), split=split).rows()) for split in ("train", "test")
-    )
-    for name in ("user", "id", "source"):
-        assert not {getattr(row, name) for row in train} & {getattr(row, name) for row in test}
-    wordings = [
-        {(row.family, row.wording) for row in rows if row.origin == "synthetic"}
-        for rows in (train, test)
+    splits = [
+        list(Mixture(recipe, sources(tmp_path), split=split).rows())
+        for split in ("train", "dev", "test")
     ]
-    assert not wordings[0] & wordings[1]
-    assert len({row.user for row in train}) == 600
+    for first, second in combinations(splits, 2):
+        for name in ("user", "id", "source"):
+            assert not {getattr(row, name) for row in first} & {
+                getattr(row, name) for row in second
+            }
+        wordings = [
+            {(row.family, row.wording) for row in rows if row.origin == "synthetic"}
+            for rows in (first, second)
+        ]
+        assert not wordings[0] & wordings[1]
+    assert [len({row.user for row in rows}) for rows in splits] == [600, 600, 600]
 
 
 def test_rows_are_in_the_words_of_the_server_and_read_by_it(tmp_path: Path) -> None:

@@ -252,8 +252,18 @@ async def test_an_evaluation_goes_on_from_its_outcomes_and_from_no_others(tmp_pa
     drawn = [message for message in asked if not message.endswith("Correct?")]
     assert len(drawn) == len(lines) - 5
     assert again.lines == whole.lines
-    with pytest.raises(TrainingError, match="another evaluation"):
+    with pytest.raises(TrainingError, match="seed was"):
         await evaluated(tmp_path, follower, seed=3)
+
+
+async def test_an_engine_that_breaks_off_is_asked_again(tmp_path: Path) -> None:
+    def flaky(question: Asked) -> str | float:
+        if question.nth == 0 and not question.message.endswith("Correct?"):
+            raise ConnectionResetError
+        return corrector(question)
+
+    found = await evaluated(tmp_path / "flaky", flaky)
+    assert found.lines == (await evaluated(tmp_path / "steady", corrector)).lines
 
 
 async def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def test_a_whole_model_is_moved_and_stays_one(tmp_path: Path) -> None:
         assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(tmp_path: Path) -> None:
+    folder = model(tmp_path / "model")
+    modes = {(folder / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
+
+
 def test_models_of_different_shapes_are_refused_in_one_line(tmp_path: Path) -> None:
     before, after = model(tmp_path / "before"), model(tmp_path / "after", width=64)
     options = ["--before", before, "--after", after, "--output", tmp_path / "out"]

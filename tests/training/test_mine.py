@@ -9,14 +9,17 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
+from typer.testing import CliRunner
 
+from cap_training.cli import cli
 from cap_training.data.rows import Row as TrainingRow
 from cap_training.data.rows import ask, reply
-from cap_training.failures import RowsError
+from cap_training.failures import RowsError, RunError
 from cap_training.mine import Draw, MineOptions, balanced, mine, pairs_of
 from cap_training.serving import Server
 from tests.training.conftest import Row, thorough
@@ -80,6 +83,46 @@ async def test_chosen_is_right_with_a_true_word_and_rejected_is_what_the_sandbox
     assert {pair["rejected"][0]["content"] for pair in pairs} == {COPIED, WRONG, CRASHES}
     assert {pair["prompt"][0]["content"] for pair in pairs} == {row()["prompt"][0]["content"]}
     assert counts["pairs"] == counts["pairs_wrong"] == len(pairs) == 3
+
+
+async def test_only_rows_with_the_wanted_cots_are_asked(write: Write, tmp_path: Path) -> None:
+    rows = [row(4, cot_right=None), row(5, cot_right=True), row(6, cot_right=False)]
+    options = MineOptions(
+        data=(write("mine-some", rows),),
+        output=tmp_path / "pairs.parquet",
+        conditions=("right", "wrong"),
+        samples=2,
+        gold=True,
+    )
+    counts, pairs = await mined(options, written(WRONG, CRASHES))
+    assert counts["rows"] == 2
+    assert {pair["condition"] for pair in pairs} == {"right", "wrong"}
+
+
+async def test_draws_of_another_model_or_temperature_are_not_taken_for_ones_of_this(
+    write: Write, tmp_path: Path
+) -> None:
+    options = MineOptions(
+        data=(write("mine-claimed", [row()]),),
+        output=tmp_path / "pairs.parquet",
+        model="first",
+        samples=2,
+    )
+    await mined(options, written(RIGHT, WRONG))
+    again, pairs = await mined(replace(options, most_pairs=1), written(CRASHES))
+    assert again["pairs"] == 1
+    assert pairs[0]["rejected"][0]["content"] == WRONG
+    with pytest.raises(RunError, match="model was first"):
+        await mined(replace(options, model="second"), written(RIGHT, WRONG))
+    with pytest.raises(RunError, match=r"temperature was 1\.0"):
+        await mined(replace(options, temperature=0.5), written(RIGHT, WRONG))
+
+
+def test_an_unknown_kind_of_row_is_refused(tmp_path: Path) -> None:
+    options = ["--data", "-", "--output", str(tmp_path / "a"), "--url", "http://127.0.0.1:1/v1"]
+    done = CliRunner().invoke(cli, ["mine", *options, "--condition", "left"])
+    assert done.exit_code == 2
+    assert "none, right, wrong" in done.output
 
 
 @thorough

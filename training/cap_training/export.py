@@ -30,6 +30,9 @@ def export(model: Any, tokenizer: Any, folder: Path, *, card: str = "") -> None:
     whole.config.use_cache = True  # trainers switch it off
     whole.save_pretrained(unfinished, safe_serialization=True)
     tokenizer.save_pretrained(unfinished)
+    for weights in unfinished.glob("*.safetensors"):
+        # They are written for their owner only, and an engine may run as somebody else.
+        weights.chmod((unfinished / "config.json").stat().st_mode)
     if card:
         (unfinished / "README.md").write_text(card, encoding="utf-8")
     if folder.exists():

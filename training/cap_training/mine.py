@@ -21,14 +21,16 @@ import pyarrow.parquet as parquet
 
 from cap_server import answers
 from cap_server.app import open_tools
-from cap_server.domain import Answer, Limits, Message, Problem, Prompt, Sampling
+from cap_server.domain import Answer, Limits, Message, Problem, Prompt, Sample, Sampling
 from cap_server.errors import CapError
 from cap_server.settings import Settings
 from cap_server.tools import Tools
 from cap_training.budget import Clock, spoken
+from cap_training.claim import claim
 from cap_training.data.card import write_parquet
 from cap_training.data.journal import Journal
 from cap_training.data.rows import preference
+from cap_training.evaluate.items import CONDITIONS, Condition
 from cap_training.failures import RowsError
 
 Outcome = Literal["right", "copied", "wrong", "no_answer", "cut_off"]
@@ -44,7 +46,9 @@ class MineOptions:
 
     Attributes:
         data: Parquet files of stage 1's rows; every one is asked again.
+        conditions: of the rows that are asked: with no CoT, with a right one, with a wrong one.
         output: the Parquet file of pairs; the journal of draws lies beside it.
+        model: what draws, as the journal's record calls it.
         samples: draws for each row.
         most_rows: rows that are asked, at random; 0: all.
         most_pairs: of one row.
@@ -55,6 +59,8 @@ class MineOptions:
 
     data: tuple[Path, ...]
     output: Path
+    model: str = ""
+    conditions: tuple[Condition, ...] = CONDITIONS
     samples: int = 8
     temperature: float = 1.0
     top_p: float = 1.0
@@ -95,7 +101,9 @@ async def mine(
     Raises:
         CapError: the model or the sandbox is not to be had.
         RowsError: not one pair came out.
+        RunError: the journal has draws of another model or of other settings.
     """
+    claim(options.output.with_suffix(".draws.json"), _drawing(options))
     rows = list(_rows(options))
     with Journal(options.output.with_suffix(".draws.jsonl")) as journal:
         known = {line["key"]: line for line in journal.lines}
@@ -118,6 +126,12 @@ async def mine(
     return counts
 
 
+def _drawing(options: MineOptions) -> dict[str, Any]:
+    """What a row's draws depend on: which rows are asked, and which pairs are made, may change."""
+    names = ("model", "samples", "temperature", "top_p", "max_tokens", "seed")
+    return {name: getattr(options, name) for name in names}
+
+
 class _Miner:
     """Draws and judges, many rows at once, until the rows or the time come to an end."""
 
@@ -135,8 +149,8 @@ class _Miner:
         self._said_s, self._done = 0.0, 0
 
     async def work(self, rows: Sequence[Row]) -> None:
-        waiting = iter([row for row in rows if _key(row) not in self._known])
-        left = len(rows) - len(self._known)
+        asked = [row for row in rows if _key(row) not in self._known]
+        waiting, left = iter(asked), len(asked)
 
         async def worker() -> None:
             for row in waiting:
@@ -158,10 +172,15 @@ class _Miner:
     async def _drawn(self, row: Row) -> list[Draw]:
         messages = tuple(Message(m["role"], m["content"]) for m in row["prompt"])
         prompt = Prompt("program", Problem(row["question"]), messages)
-        draws = [self._draw(row, prompt, index) for index in range(self._options.samples)]
-        return list(await asyncio.gather(*draws))
+        samples = await asyncio.gather(
+            *(self._sample(row, prompt, index) for index in range(self._options.samples))
+        )
+        texts = list(dict.fromkeys(each.text for each in samples if each.complete))
+        judged = await asyncio.gather(*(self._judged(row, text) for text in texts))
+        draws = dict(zip(texts, judged, strict=True))
+        return [draws[s.text] if s.complete else Draw(s.text, "cut_off") for s in samples]
 
-    async def _draw(self, row: Row, prompt: Prompt, index: int) -> Draw:
+    async def _sample(self, row: Row, prompt: Prompt, index: int) -> Sample:
         options = self._options
         sampling = Sampling(
             temperature=options.temperature,
@@ -169,15 +188,14 @@ class _Miner:
             max_tokens=options.max_tokens,
             seed=zlib.crc32(f"{options.seed}/{_key(row)}/{index}".encode()),
         )
-        sample = await self._tools.model.sample(prompt, sampling=sampling, draw=index)
-        if not sample.complete:
-            return Draw(sample.text, "cut_off")
-        program = self._tools.prompt_format.read_program(sample.text, complete=True)
+        return await self._tools.model.sample(prompt, sampling=sampling, draw=index)
+
+    async def _judged(self, row: Row, text: str) -> Draw:
+        program = self._tools.prompt_format.read_program(text, complete=True)
         execution = await self._tools.sandbox.execute(program, limits=Limits()) if program else None
         value = execution.value if execution and execution.status == "ok" else None
         found = answers.from_value(value) if value else None
-        outcome = await self._outcome(row, found)
-        return Draw(sample.text, outcome, _verdict(sample.text, row["cot_right"]))
+        return Draw(text, await self._outcome(row, found), _verdict(text, row["cot_right"]))
 
     async def _outcome(self, row: Row, found: Answer | None) -> Outcome:
         if found is None:
@@ -252,7 +270,7 @@ def _verdict(text: str, cot_right: bool | None) -> bool | None:
     return said is not None and (said[1] == "right") == cot_right
 
 
-def _condition(row: Row) -> str:
+def _condition(row: Row) -> Condition:
     return "none" if row["cot"] is None else "right" if row["cot_right"] else "wrong"
 
 
@@ -265,7 +283,7 @@ def _rows(options: MineOptions) -> Iterator[Row]:
     rows: dict[str, Row] = {}
     for path in options.data:
         for row in parquet.read_table(path, columns=list(_COLUMNS)).to_pylist():
-            if row["kind"] == "program":
+            if row["kind"] == "program" and _condition(row) in options.conditions:
                 rows.setdefault(_key(row), row)
     found = list(rows.values())
     chance = random.Random(options.seed)

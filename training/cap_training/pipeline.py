@@ -177,6 +177,7 @@ class Pipeline:
             options = MineOptions(
                 data=data.train,
                 output=pairs,
+                model=str(model),
                 samples=part.samples,
                 temperature=part.temperature,
                 max_tokens=part.max_tokens,

@@ -142,14 +142,19 @@ def quiet(trainer: Any) -> None:
 def prepare(seed: int) -> None:
     """Makes a run repeatable, libraries silent, and tiny numbers cheap."""
     transformers.set_seed(seed)
+    silence()
+    # Denormal numbers cost a CPU a hundred times what others do, and mean nothing here.
+    torch.set_flush_denormal(True)
+
+
+def silence() -> None:
+    """Leaves the talking to us."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     # TRL sets an option by a name that transformers has given up.
     warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    # Denormal numbers cost a CPU a hundred times what others do, and mean nothing here.
-    torch.set_flush_denormal(True)
 
 
 def say(line: str) -> None:

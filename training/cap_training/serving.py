@@ -13,6 +13,8 @@ from cap_server.engine import Engine, EngineOptions, runs_on_gpu
 from cap_server.settings import Settings
 
 _TOO_BUSY_FOR_MORE = 64
+_PATIENCE_S = 600.0
+"""A machine that trains meanwhile answers late, and nobody waits at the screen."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Server:
             model=self.name,
             prompt_format="trained",
             model_connections=_TOO_BUSY_FOR_MORE,
+            model_timeout_s=_PATIENCE_S,
+            model_connect_timeout_s=_PATIENCE_S / 10,
         )
 
 

@@ -18,6 +18,8 @@ def extrapolate_(
 ) -> None:
     """Go further in the direction in which stage 2 moved the model (ExPO, arXiv 2404.16792)."""
     from cap_training.extrapolate import extrapolate
+    from cap_training.run import say, silence
 
+    silence()
     with reporting():
-        extrapolate(before, after, output, alpha=alpha)
+        say(f"{extrapolate(before, after, output, alpha=alpha)} is ready.")

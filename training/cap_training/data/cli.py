@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from cap_server.adapters.vllm import VLLMModel
 from cap_server.errors import CapError
 from cap_server.prompts import PromptFormatName
 from cap_training.data.card import Census, write_card, write_parquet
+from cap_training.data.files import json_lines
 from cap_training.data.journal import Journal
 from cap_training.data.labelling import (
     Judgement,
@@ -35,6 +37,7 @@ from cap_training.data.mixture import Mixture, Recipe, Sources, described
 from cap_training.data.refinements import Trust, read_refinements
 from cap_training.data.sampling import Labelled, Plan, count, read_labelled, sample
 from cap_training.data.split import split_of
+from cap_training.data.spoiling import with_cots
 
 _KEY = "CAP_TRAIN_API_KEY"
 _READ_TIMEOUT_S = 600.0
@@ -62,7 +65,9 @@ def make_(
     seed: Seed = 1,
     gsm8k: Annotated[Path | None, typer.Option(help="GSM8K's training set.")] = None,
     ape210k: Annotated[Path | None, typer.Option(help="Ape210K's validation set.")] = None,
-    held_out: Annotated[int, typer.Option(min=1, help="Rows of the test file.")] = 1000,
+    held_out: Annotated[
+        int, typer.Option(min=1, help="Rows of the dev and of the test file.")
+    ] = 1000,
 ) -> None:
     """Make rows that need no teacher: synthetic problems, and equations turned into programs."""
     recipe = Recipe(rows=rows, seed=seed)
@@ -70,7 +75,7 @@ def make_(
     census = Census()
     files: list[Path] = []
     with _reporting():
-        for split, size in (("train", rows), ("test", held_out)):
+        for split, size in (("train", rows), ("dev", held_out), ("test", held_out)):
             mixture = Mixture(replace(recipe, rows=size), sources, split=split)
             columns = (row.columns() for row in mixture.rows())
             files.append(output / f"{split}.parquet")
@@ -139,6 +144,24 @@ def label_(
 
     with _reporting():
         _write(output, asyncio.run(work()), sources={"problems": problems}, seed=seed)
+
+
+@data_cli.command("cots")
+def cots_(
+    problems: Annotated[
+        Path, typer.Option(help="JSON lines with `question`, `answer` and `sum` or `equation`.")
+    ],
+    output: Annotated[Path, typer.Option(help="JSON lines for `cap-train evaluate`.")],
+    seed: Seed = 1,
+) -> None:
+    """Give problems right and wrong CoTs, made from their sums, to measure a model on."""
+    with _reporting():
+        lines = [
+            json.dumps(row, ensure_ascii=False) for row in with_cots(json_lines(problems), seed)
+        ]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    _err.print(f"{output}: {len(lines):,} problems")
 
 
 @data_cli.command("refinements")

@@ -23,6 +23,12 @@ from cap_training.data.synthetic import Draw, Grammar
 _EN_COTS = 0.35
 """Of GSM8K's rows with a CoT, how many have one made from the sum instead of its own solution."""
 
+_WORDINGS = {
+    "train": Draw(),
+    "dev": Draw(unseen=True, half=0),
+    "test": Draw(unseen=True, half=1),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -82,7 +88,8 @@ class Mixture:
 
     Args:
         sources: files of labelled problems.
-        split: the split whose source questions are used; `train` and `test` share none.
+        split: the split whose source questions and wordings are used; `train`, `dev` and `test`
+            share none.
     """
 
     def __init__(self, recipe: Recipe, sources: Sources, *, split: str = "train") -> None:
@@ -130,7 +137,7 @@ class Mixture:
     def _draw(self, origin: str, rng: random.Random) -> _Found:
         if origin.startswith("synthetic_"):
             grammar = self._grammars[origin.removeprefix("synthetic_")]
-            return _Found(grammar.problem(rng, Draw(unseen=self._split == "test")))
+            return _Found(grammar.problem(rng, _WORDINGS[self._split]))
         found = rng.choice(self._found[origin])
         if rng.random() < self._recipe.twins:
             twin = perturbed(found.problem, rng)

@@ -63,6 +63,8 @@ class Draw:
 
     Attributes:
         unseen: in a wording that training never shows, instead of one that it may show.
+        half: 0 or 1, of the wordings; None: all of them. What `unseen` of the one half chooses,
+            `unseen` of the other measures.
         family: the family's name. None: any.
         composed: what happens next to the things of a family, of another family.
             None: as it comes. True: also with a pair of families that training never shows,
@@ -70,6 +72,7 @@ class Draw:
     """
 
     unseen: bool = False
+    half: int | None = None
     family: str | None = None
     composed: bool | None = None
 
@@ -175,7 +178,7 @@ class _Telling:
         self._grammar = grammar
         self._family = family
         self._ask = ask
-        self._unseen = want.unseen
+        self._unseen, self._half = want.unseen, want.half
         self._rng = rng
 
     def tell(self, then: Family | None) -> SourceProblem:
@@ -222,17 +225,20 @@ class _Telling:
 
     def _whole(self) -> Wording | None:
         """Now and then a problem in one piece, where the family has any."""
-        pool = [whole for whole in self._ask.wholes if whole.unseen == self._unseen]
-        parts = [f for f in self._family.facts if f.unseen == self._unseen]
-        parts = parts if any(q.unseen == self._unseen for q in self._ask.wordings) else []
+        pool = self._usable(self._ask.wholes)
+        parts = self._usable(self._family.facts) if self._usable(self._ask.wordings) else []
         share = max(_WHOLE, len(pool) / (len(pool) + len(parts))) if pool else 0
         return self._rng.choice(pool) if self._rng.random() < share else None
 
     def _pick(self, wordings: tuple[Wording, ...]) -> Wording:
-        pool = [wording for wording in wordings if wording.unseen == self._unseen]
+        pool = self._usable(wordings)
         if not pool:
             raise FamilyError("no such wording")
         return self._rng.choice(pool)
+
+    def _usable(self, wordings: tuple[Wording, ...]) -> list[Wording]:
+        found = [wording for wording in wordings if wording.unseen == self._unseen]
+        return [each for each in found if self._half in (None, zlib.crc32(each.text.encode()) % 2)]
 
     def _say(self, scene: Scene, family: Family, wording: Wording) -> str:
         return scene.say(expand(wording.text, self._rng, self._grammar.macros[family.name]))

@@ -22,6 +22,8 @@ from cap_training.failures import TrainingError
 
 _SAY_EVERY_S = 10.0
 _DEADLINE_S = 300.0
+_WAITS_S = (0.5, 2.0, 10.0)
+"""Before an item is asked again on which the model's server broke off."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,11 @@ class Asker:
         }
         if item.cot is not None:
             body["cot"] = item.cot
-        response = await self.client.post("/v1/refine", json=body)
+        for wait_s in (*_WAITS_S, None):
+            response = await self.client.post("/v1/refine", json=body)
+            if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR or wait_s is None:
+                break
+            await asyncio.sleep(wait_s)
         if response.status_code != httpx.codes.OK:
             raise TrainingError(f"The server refused an item: {response.text[:300]}")
         found = response.json()

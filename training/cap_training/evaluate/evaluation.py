@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from cap_server.adapters.math_verify import MathVerify
 from cap_server.settings import Settings
 from cap_training.budget import Clock
+from cap_training.claim import claim, digests
 from cap_training.data.files import json_lines, sha256
 from cap_training.data.journal import Journal
 from cap_training.evaluate import results
@@ -18,8 +18,7 @@ from cap_training.evaluate.critic import judgements
 from cap_training.evaluate.items import Item, read_items
 from cap_training.evaluate.report import Report, write_report
 from cap_training.evaluate.systems import SYSTEMS
-from cap_training.failures import RowsError, RunError, TrainingError
-from cap_training.watch import write_whole
+from cap_training.failures import TrainingError
 
 _CRITIC_SHARE = 0.2
 """Of the budget, for the critic's questions."""
@@ -61,7 +60,8 @@ async def evaluate(
     """
     clock = Clock()
     options.output.mkdir(parents=True, exist_ok=True)
-    _claim(options)
+    ours = {"model": options.model, "seed": options.seed, "data": digests(options.data)}
+    claim(options.output / "evaluation.json", ours)
     theirs = _theirs(options)
     async with MathVerify() as equality, server(settings) as client:
         items = await read_items(
@@ -93,26 +93,6 @@ async def evaluate(
     )
     write_report(report, options.output)
     return report
-
-
-def _claim(options: EvaluateOptions) -> None:
-    """Notes what is evaluated: outcomes that lie there already may be another model's."""
-    record = options.output / "evaluation.json"
-    ours = {
-        "model": options.model,
-        "seed": options.seed,
-        "data": {str(path): _digest(path) for path in options.data},
-    }
-    if record.exists() and json.loads(record.read_text("utf-8")) != ours:
-        raise RunError(f"{options.output} holds another evaluation: choose another folder.")
-    write_whole(record, json.dumps(ours, indent=1, ensure_ascii=False))
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise RowsError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _facts(
