@@ -53,7 +53,7 @@ async def server(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         transport = httpx.ASGITransport(app)
         timeout = httpx.Timeout(2 * _DEADLINE_S)
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://cap", timeout=timeout
+            transport=transport, base_url="http://localhost", timeout=timeout
         ) as client:
             yield client
 
