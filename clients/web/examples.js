@@ -4,7 +4,7 @@ export const EXAMPLES = [
   {
     title: "Loaves: a product gone wrong",
     question:
-      "A baker makes 25 loaves every day for 6 days and then sells 110 of them. How many loaves remain?",
+      "A baker makes 25 loaves every day for 6 days and then sells 110 of them. How many loaves are left?",
     cot: "25 * 6 = 160 loaves. 160 - 110 = 50. The answer is 50.",
   },
   {

@@ -27,7 +27,7 @@ class Example:
 EXAMPLE = Example(
     question=(
         "A baker makes 25 loaves every day for 6 days and then sells 110 of them. "
-        "How many loaves remain?"
+        "How many loaves are left?"
     ),
     cot="25 * 6 = 160 loaves. 160 - 110 = 50. The answer is 50.",
     answer="40",

@@ -43,7 +43,7 @@ class Question:
         if self.kind == "baker":  # of the kind that the small model knows
             return (
                 f"A baker makes {self._baked} loaves every day for 6 days and then sells 20 of "
-                "them. How many loaves remain?"
+                "them. How many loaves are left?"
             )
         return f"case {self.kind} {self.number}: what is {self.sum - 40} and 40?"
 
