@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -117,13 +118,15 @@ async def test_more_tenants_than_fit_push_the_oldest_out() -> None:
 
 async def test_trust_survives_a_restart_and_is_shared_by_replicas(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'trust.db'}"
-    async with ledger(SQLPatterns(Database(url))).running() as first:
-        for _ in range(60):
-            first.record("one", DIFFERS)
-    async with ledger(SQLPatterns(Database(url))).running() as second:
-        learned = second.estimates("one")
-        assert learned.accuracy("s") < 0.5
-        assert learned.sources["s"].requests == 60
+    with closing(Database(url)) as database:
+        async with ledger(SQLPatterns(database)).running() as first:
+            for _ in range(60):
+                first.record("one", DIFFERS)
+    with closing(Database(url)) as database:
+        async with ledger(SQLPatterns(database)).running() as second:
+            learned = second.estimates("one")
+    assert learned.accuracy("s") < 0.5
+    assert learned.sources["s"].requests == 60
 
 
 @pytest.mark.parametrize("text", ["not a database", ""])
@@ -132,6 +135,7 @@ async def test_a_file_that_is_no_database_is_told_and_does_no_harm(
 ) -> None:
     file = tmp_path / "trust.db"
     file.write_text(text * 1000)
-    async with ledger(SQLPatterns(Database(f"sqlite:///{file}"))).running() as kept:
-        kept.record("one", AGREES)
-        assert kept.stored is (text == "")
+    with closing(Database(f"sqlite:///{file}")) as database:
+        async with ledger(SQLPatterns(database)).running() as kept:
+            kept.record("one", AGREES)
+            assert kept.stored is (text == "")

@@ -99,3 +99,25 @@ def test_a_file_that_cannot_be_used_ends_the_command_in_one_line(tmp_path: Path,
     refused = run("label", "--problems", file, "--journal", tmp_path / "j", "--output", tmp_path)
     assert refused.exit_code == 1
     assert "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file"),
+        (b'{"question": "2 and 3?", "answer": "5", "sum": "2+3"}\n{"question": ', "line 2: not JSON"),
+        (b'["2 and 3?"]', "line 1: not a JSON object"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_its_line(
+    tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    problems = tmp_path / "problems.jsonl"
+    if content is not None:
+        problems.write_bytes(content)
+    refused = run("cots", "--problems", problems, "--output", tmp_path / "out")
+    assert refused.exit_code == 1
+    assert "problems.jsonl" in refused.output
+    assert says in refused.output
+    assert "Errno" not in refused.output

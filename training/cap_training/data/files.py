@@ -14,17 +14,24 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file of JSON lines; `.gz` is unpacked.
 
     Raises:
-        ValueError: a line is no JSON object; the message names the line.
+        ValueError: the file cannot be read, or a line is no JSON object; the message names both.
     """
+    at = 0
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for at, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {at}: not an object")
-            yield row
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for at, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"{path}, line {at}: not a JSON object")
+                yield row
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {at}: not JSON: {error.msg}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{path}, after line {at}: cannot be read: {why}") from error
 
 
 def sha256(path: Path) -> str:
