@@ -105,7 +105,10 @@ def test_a_file_that_cannot_be_used_ends_the_command_in_one_line(tmp_path: Path,
     ("content", "says"),
     [
         (None, "cannot be read: No such file"),
-        (b'{"question": "2 and 3?", "answer": "5", "sum": "2+3"}\n{"question": ', "line 2: not JSON"),
+        (
+            b'{"question": "2 and 3?", "answer": "5", "sum": "2+3"}\n{"question": ',
+            "line 2: not JSON",
+        ),
         (b'["2 and 3?"]', "line 1: not a JSON object"),
         (b"\xff\xfe", "cannot be read"),
     ],
