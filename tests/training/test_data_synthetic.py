@@ -83,7 +83,13 @@ def test_a_wrong_cot_ends_in_a_wrong_answer_and_a_right_one_in_the_right_one() -
 
 @pytest.mark.parametrize(
     "text",
-    ["@ a\nlet n=2..9\nf {n} things", "@ a\nq How many?", "@ a\nhello", "%macro without a sign"],
+    [
+        "@ a\nlet n=2..9\nf {n} things",
+        "@ a\nq How many?",
+        "@ a\nhello",
+        "@ a\nlet n=2..9\nwhere n>3\n= n\nw {n}?",
+        "%macro without a sign",
+    ],
 )
 def test_a_family_that_cannot_be_read_is_named(text: str) -> None:
     with pytest.raises(FamilyError):

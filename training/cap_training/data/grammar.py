@@ -17,6 +17,7 @@ from cap_training.data.arithmetic import SumError, evaluate, number, parse
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 _MACRO = re.compile(r"%([a-z_]+)")
 _SPEC = re.compile(r"([a-z]\w*)=(\S+)")
+_SIGNS = ("!=", "<=", "<", "==")
 _ATTEMPTS = 400
 
 
@@ -135,7 +136,7 @@ def _family(lines: list[str], language: str) -> Family:
             case "let":
                 draws += _SPEC.findall(rest)
             case "where":
-                where += [part.strip() for part in rest.split(",")]
+                where += [_rule(name, part.strip()) for part in rest.split(",")]
             case "with":
                 words |= dict(part.split("=", 1) for part in rest.split())
             case "f" | "f!":
@@ -216,8 +217,14 @@ def _pick(
     return start + by * rng.randrange(int((end - start) / by) + 1)
 
 
+def _rule(name: str, text: str) -> str:
+    if ">" in text or not any(sign in text for sign in _SIGNS):
+        raise FamilyError(f"{name}: where {text}: one of {' '.join(_SIGNS)} is allowed")
+    return text
+
+
 def _holds(rule: str, known: Mapping[str, Fraction]) -> bool:
-    for sign in ("!=", "<=", "<", "=="):
+    for sign in _SIGNS:
         left, found, right = rule.partition(sign)
         if found:
             a, b = value_of(left, known), value_of(right, known)
