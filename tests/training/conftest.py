@@ -19,6 +19,7 @@ if importlib.util.find_spec("trl") is None:
     # These cannot even be imported; `test_installed.py` says so in the report.
     collect_ignore += [
         "test_bundles.py",
+        "test_deepen.py",
         "test_evaluate.py",
         "test_extrapolate.py",
         "test_losses.py",

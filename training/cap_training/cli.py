@@ -6,6 +6,7 @@ import os
 
 import typer
 
+from cap_training.commands.deepen import deepen_
 from cap_training.commands.evaluate import evaluate_
 from cap_training.commands.extrapolate import extrapolate_
 from cap_training.commands.mine import mine_
@@ -26,6 +27,7 @@ cli.command("mine")(mine_)
 cli.command("prefer")(prefer_)
 cli.command("evaluate")(evaluate_)
 cli.command("extrapolate")(extrapolate_)
+cli.command("deepen")(deepen_)
 
 
 def main() -> None:
