@@ -25,6 +25,7 @@ def deepen(base: Path, output: Path, *, layers: int) -> Path:
 
     Args:
         base: the folder of a Llama.
+        output: the folder to write.
         layers: more than it has, and at most twice as many.
 
     Raises:

@@ -43,6 +43,8 @@ FILES = {
         "en_shares.txt",
         "en_purse.txt",
         "en_parts.txt",
+        "en_clock.txt",
+        "en_tales.txt",
         "en_more_then.txt",
     ),
     "zh": ("zh.txt",),
