@@ -154,9 +154,7 @@ def _with_engine(settings: Settings, options: EngineOptions, *, url: str) -> Set
         "model": options.served_name,
         "model_api_key": None,
     }
-    reliability = about(options.model).reliability
-    if reliability is not None and "model_reliability" not in settings.model_fields_set:
-        model["model_reliability"] = reliability
+    model |= about(options.model).settings(given=settings.model_fields_set)
     return settings.model_copy(update=model)
 
 

@@ -56,3 +56,20 @@ def test_a_depth_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path, layer
     assert done.exit_code == 1
     assert "4 to 6 are allowed" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    base, there = model(tmp_path / "base", layers=3), tmp_path / "there"
+    there.mkdir()
+    (there / "notes.txt").write_text("mine")
+    done = deepen(base, there, 4)
+    assert done.exit_code == 1
+    assert "there already" in done.output
+    assert (there / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = deepen(tmp_path / "none", tmp_path / "out", 4)
+    assert done.exit_code == 1
+    assert "holds no model" in done.output
+    assert "Traceback" not in done.output

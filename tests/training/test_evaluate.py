@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from cap_server.adapters.math_verify import MathVerify
+from cap_server.engine import About
 from cap_training.evaluate import results
 from cap_training.evaluate.asking import Outcome
 from cap_training.evaluate.critic import p_yes
 from cap_training.evaluate.evaluation import EvaluateOptions, evaluate
 from cap_training.evaluate.figures import auc, calibration_error, compare, reliability, share
+from cap_training.evaluate.items import read_items
 from cap_training.evaluate.report import Report
 from cap_training.failures import RowsError, TrainingError
 from cap_training.serving import Server
@@ -274,3 +277,25 @@ async def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     options = EvaluateOptions(data=(path,), output=tmp_path / "out", model="m")
     with talking(corrector) as talker, pytest.raises(RowsError, match=r"no-answers\.jsonl"):
         await evaluate(options, Server(talker.url, "cap").settings(), say=lambda _line: None)
+
+
+def test_a_model_is_believed_as_its_folder_says_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server("http://127.0.0.1:1/v1", "cap", About(reliability=0.4))
+    assert server.settings().model_reliability == 0.4
+    monkeypatch.setenv("CAP_MODEL_RELIABILITY", "0.7")
+    assert server.settings().model_reliability == 0.7
+
+
+def test_a_file_of_questions_that_cannot_be_used_is_named_once(tmp_path: Path) -> None:
+    missing = tmp_path / "none.jsonl"
+    lacking = tmp_path / "lacking.jsonl"
+    lacking.write_text('{"question": "2 and 3?"}')
+    torn = tmp_path / "torn.parquet"
+    torn.write_bytes(b"PAR1")
+    for path, says in ((missing, "No such file"), (lacking, "'answer'"), (torn, "cannot be read")):
+        with pytest.raises(RowsError) as refused:
+            asyncio.run(read_items([path], most=1, seed=1, equality=MathVerify()))
+        assert says in str(refused.value)
+        assert str(refused.value).startswith(str(path))

@@ -6,18 +6,14 @@ until training changes that. Source: block expansion, LLaMA Pro, arXiv 2401.0241
 
 from __future__ import annotations
 
-import re
+import copy
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForCausalLM
+from torch import nn
 
 from cap_training import models
 from cap_training.export import export
 from cap_training.failures import RunError
-
-_LAYER = re.compile(r"^model\.layers\.(\d+)\.")
-_OUTPUTS = ("self_attn.o_proj.weight", "mlp.down_proj.weight")
 
 
 def deepen(base: Path, output: Path, *, layers: int) -> Path:
@@ -29,31 +25,33 @@ def deepen(base: Path, output: Path, *, layers: int) -> Path:
         layers: more than it has, and at most twice as many.
 
     Raises:
-        RunError: it is no Llama, or cannot have so many layers.
+        RunError: it is no Llama, cannot have so many layers, or `output` is there already.
     """
+    if output.exists():
+        raise RunError(f"{output} is there already.")
     model, tokenizer = models.load(base, frozen=True)
-    config = model.config
-    have = config.num_hidden_layers
-    if config.model_type != "llama":
-        raise RunError(f"{base} is a {config.model_type}; only a llama can be deepened.")
+    have = model.config.num_hidden_layers
+    if model.config.model_type != "llama":
+        raise RunError(f"{base} is a {model.config.model_type}; only a llama can be deepened.")
     if not have < layers <= 2 * have:
         raise RunError(f"{base} has {have} layers; {have + 1} to {2 * have} are allowed.")
-    weights = model.state_dict()
-    sources = order(have, layers)
-    deeper = {name: w for name, w in weights.items() if not _LAYER.match(name)}
-    for place, (source, is_copy) in enumerate(sources):
-        mark = f"model.layers.{source}."
-        for name, weight in weights.items():
-            if name.startswith(mark):
-                part = name.removeprefix(mark)
-                nothing = is_copy and part in _OUTPUTS
-                kept = torch.zeros_like(weight) if nothing else weight.clone()
-                deeper[f"model.layers.{place}.{part}"] = kept
-    config.num_hidden_layers = layers
-    grown = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    grown.load_state_dict(deeper)
-    export(grown, tokenizer, output)
+    inner = model.model
+    inner.layers = nn.ModuleList(
+        _silent(inner.layers[at]) if is_copy else inner.layers[at]
+        for at, is_copy in order(have, layers)
+    )
+    model.config.num_hidden_layers = layers
+    export(model, tokenizer, output)
     return output
+
+
+def _silent(layer: nn.Module) -> nn.Module:
+    """A copy of a layer that adds nothing to what goes through it."""
+    twin = copy.deepcopy(layer)
+    for matrix in (twin.self_attn.o_proj, twin.mlp.down_proj):
+        for weights in matrix.parameters():
+            nn.init.zeros_(weights)
+    return twin
 
 
 def order(have: int, want: int) -> list[tuple[int, bool]]:

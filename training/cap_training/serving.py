@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from cap_server.engine import Engine, EngineOptions, runs_on_gpu
+from cap_server.engine import About, Engine, EngineOptions, about, runs_on_gpu
 from cap_server.settings import Settings
 
 _TOO_BUSY_FOR_MORE = 64
@@ -19,14 +19,21 @@ _PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class Server:
-    """An OpenAI-compatible server, and what it calls the model."""
+    """An OpenAI-compatible server, and what it calls the model.
+
+    Attributes:
+        about: what the model's folder says of itself, as `cap up` reads it.
+    """
 
     url: str
     name: str
+    about: About = field(default_factory=About)
 
     def settings(self) -> Settings:
         """The CaP server's settings for this model; the rest comes from `CAP_*` as ever."""
+        own: dict[str, Any] = self.about.settings(given=Settings().model_fields_set)
         return Settings(
+            **own,
             model_url=self.url,
             model=self.name,
             prompt_format="trained",
@@ -79,4 +86,4 @@ async def served(model: Path, *, say: Callable[[str], None]) -> AsyncIterator[Se
     async with Engine(options) as engine:
         say(f"Starting vLLM with {model}.")
         await engine.ready(timeout_s=settings.engine_timeout_s, progress=lambda _what: None)
-        yield Server(engine.base_url, options.served_name)
+        yield Server(engine.base_url, options.served_name, about(model))

@@ -5,8 +5,8 @@ async with Engine(options) as engine:
     ...  # engine.base_url speaks the OpenAI API
 """
 
-from cap_server.engine.about import about
+from cap_server.engine.about import About, about
 from cap_server.engine.launch import EngineError, EngineOptions, runs_on_gpu
 from cap_server.engine.process import Engine
 
-__all__ = ["Engine", "EngineError", "EngineOptions", "about", "runs_on_gpu"]
+__all__ = ["About", "Engine", "EngineError", "EngineOptions", "about", "runs_on_gpu"]

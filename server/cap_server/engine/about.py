@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,12 @@ class About(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reliability: float | None = Field(None, gt=0, lt=1)
+
+    def settings(self, *, given: Collection[str]) -> dict[str, float]:
+        """What of it goes into the server's settings; those that were `given` stay as they are."""
+        if self.reliability is None or "model_reliability" in given:
+            return {}
+        return {"model_reliability": self.reliability}
 
 
 def about(model: Path) -> About:

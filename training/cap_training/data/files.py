@@ -31,7 +31,9 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
         raise ValueError(f"{path}, line {at}: not JSON: {error.msg}") from error
     except (OSError, EOFError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"{path}, after line {at}: cannot be read: {why}") from error
+        raise ValueError(
+            f"{path} cannot be read{f' after line {at}' if at else ''}: {why}"
+        ) from error
 
 
 def sha256(path: Path) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from cap_training.data.ape210k import read_ape210k
 from cap_training.data.arithmetic import steps
 from cap_training.data.cots import right_cot, wrong_cot
-from cap_training.data.estranged import Estranger
 from cap_training.data.gsm8k import Solved, read_gsm8k, spoiled
+from cap_training.data.nonsense import Nonsense
 from cap_training.data.perturb import perturbed
 from cap_training.data.problems import SourceProblem
 from cap_training.data.rows import Row, ask, ask_critic, reply
@@ -41,7 +41,7 @@ class Recipe:
         kinds: of each kind of row, by weight: `none` has no CoT, `right` and `wrong` have one,
             `critic` asks whether one is right.
         twins: of the problems that people wrote, how many appear with other numbers.
-        estranged: of the English training rows with a CoT, how many have a question in words that
+        nonsense: of the English training rows with a CoT, how many have a question in words that
             say nothing, so that the CoT is all there is to go by.
         longest: characters of the longest user message.
         longest_program: lines.
@@ -61,7 +61,7 @@ class Recipe:
         default_factory=lambda: {"none": 0.44, "right": 0.23, "wrong": 0.28, "critic": 0.05}
     )
     twins: float = 0.6
-    estranged: float = 0.25
+    nonsense: float = 0.25
     longest: int = 800
     longest_program: int = 7
 
@@ -99,7 +99,7 @@ class Mixture:
     def __init__(self, recipe: Recipe, sources: Sources, *, split: str = "train") -> None:
         self._recipe = recipe
         self._split = split
-        self._estranger = Estranger()
+        self._nonsense = Nonsense()
         self._grammars = {language: Grammar.of(language) for language in ("en", "zh")}
         self._found: dict[str, Sequence[_Found]] = {}
         if sources.gsm8k is not None:
@@ -155,10 +155,13 @@ class Mixture:
         cot = None if kind == "none" else _cot(found, rng, right=right)
         if kind != "none" and cot is None:
             return None
-        question = self._put(problem, kind, rng)
+        question, row_kind = problem.question, "program"
         if kind == "critic" and cot is not None:
             user, completion = ask_critic(question, cot), "yes" if right else "no"
+            row_kind = "critic"
         else:
+            if cot is not None and self._is_nonsense(problem, rng):
+                question, row_kind = self._nonsense.of(question, rng), "nonsense"
             user = ask(question, cot)
             completion = reply(problem.program, None if cot is None else right)
         return Row(
@@ -168,7 +171,7 @@ class Mixture:
             answer=problem.answer,
             cot=cot,
             cot_right=None if cot is None else right,
-            kind="critic" if kind == "critic" else "program",
+            kind=row_kind,
             origin=problem.origin,
             language=problem.language,
             family=problem.family,
@@ -178,14 +181,11 @@ class Mixture:
             source=problem.source or problem.id,
         )
 
-    def _put(self, problem: SourceProblem, kind: str, rng: random.Random) -> str:
-        """The question, now and then estranged."""
+    def _is_nonsense(self, problem: SourceProblem, rng: random.Random) -> bool:
         if self._split != "train" or problem.language != "en":
-            return problem.question
-        self._estranger.see(problem.question, rng)
-        if kind in ("right", "wrong") and rng.random() < self._recipe.estranged:
-            return self._estranger.estranged(problem.question, rng)
-        return problem.question
+            return False
+        self._nonsense.see(problem.question, rng)
+        return rng.random() < self._recipe.nonsense
 
 
 def _cot(found: _Found, rng: random.Random, *, right: bool) -> str | None:

@@ -20,6 +20,8 @@ class Row:
         user: the one message of the prompt.
         completion: the program and the verdict, or the critic's `yes` or `no`.
         cot_right: None where there is no CoT.
+        kind: `program`; `critic`: whether a CoT is right is asked; `nonsense`: the question's words
+            say nothing, so that nobody should be measured on it.
         id: of the question; twins of a question share `source`.
     """
 

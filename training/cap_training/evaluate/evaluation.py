@@ -121,5 +121,7 @@ def _theirs(options: EvaluateOptions) -> list[Outcome]:
     path = options.against / "outcomes.jsonl"
     try:
         return [Outcome(**line) for line in json_lines(path)]
-    except (OSError, ValueError, TypeError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+    except TypeError as error:
+        raise TrainingError(f"{path} is no file of outcomes: {error}") from error

@@ -68,18 +68,24 @@ async def read_items(
 
 async def _read(path: Path, chance: random.Random, equality: Equality) -> list[Item]:
     name = path.name.partition(".")[0]
+    if path.suffix == ".parquet":
+        return list(_of_parquet(name, path))
     try:
-        if path.suffix == ".parquet":
-            return list(_of_parquet(name, path))
         return [
             item for row in json_lines(path) for item in await _of_row(name, row, chance, equality)
         ]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise RowsError(f"{path} cannot be used: {error!r}") from error
+    except KeyError as error:
+        raise RowsError(f"{path}: a row has no {error}") from error
+    except ValueError as error:  # names the file itself
+        raise RowsError(str(error)) from error
 
 
 def _of_parquet(name: str, path: Path) -> Iterator[Item]:
-    for row in parquet.read_table(path, columns=list(_COLUMNS)).to_pylist():
+    try:
+        rows = parquet.read_table(path, columns=list(_COLUMNS)).to_pylist()
+    except (OSError, ValueError) as error:
+        raise RowsError(f"{path} cannot be read: {error}") from error
+    for row in rows:
         if row["kind"] == "program":
             condition: Condition = "none"
             if row["cot"] is not None:

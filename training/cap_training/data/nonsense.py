@@ -1,4 +1,4 @@
-"""Questions in words that say nothing, so that only the CoT is left to go by.
+"""Nonsense questions: words that say nothing, so that only the CoT is left to go by.
 
 A model that understands every question of its training never needs a CoT there, and does not learn
 what one is worth. Here the question's words are exchanged for others; its numbers stay. A program
@@ -27,7 +27,7 @@ _MADE_UP = 0.3
 """Of the exchanged words, how many become words that no language has."""
 
 
-class Estranger:
+class Nonsense:
     """Exchanges words of a question for those of questions seen before, or for made-up ones."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Estranger:
             else:
                 self._pool[rng.randrange(_POOL)] = word
 
-    def estranged(self, question: str, rng: random.Random) -> str:
+    def of(self, question: str, rng: random.Random) -> str:
         """The question with most of its words exchanged; the same word always for the same."""
         share = rng.uniform(_LEAST, _MOST)
         others: dict[str, str] = {}
