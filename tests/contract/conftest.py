@@ -16,6 +16,7 @@ from typing import Protocol
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from cap_server.adapters.schema import STEPS, Step
 from cap_server.adapters.sql import Database
@@ -64,8 +65,9 @@ def postgresql() -> Iterator[str]:
             command, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            _listens(port)
-            yield f"postgresql+psycopg://cap@127.0.0.1:{port}/postgres"
+            url = f"postgresql+psycopg://cap@127.0.0.1:{port}/postgres"
+            _answers(url)
+            yield url
         finally:
             server.terminate()
             server.wait(timeout=30)
@@ -94,12 +96,15 @@ def _drop_to(folder: str) -> str | None:
     return user
 
 
-def _listens(port: int) -> None:
+def _answers(url: str) -> None:
+    """Waits until queries are taken: it listens a moment before it has started up."""
+    engine = create_engine(url)
     for _ in range(600):
         try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
+            engine.connect().close()
+        except OperationalError:
             time.sleep(0.05)
         else:
+            engine.dispose()
             return
-    raise AssertionError("PostgreSQL does not listen")
+    raise AssertionError("PostgreSQL does not answer")
