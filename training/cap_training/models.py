@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,22 +59,26 @@ def load(folder: Path | str, *, frozen: bool = False) -> tuple[Any, Any]:
     """A model and its tokenizer, from files on this machine.
 
     Args:
-        folder: as `save_pretrained` wrote it.
+        folder: as `save_pretrained` wrote it; or a `.gguf` file, whose weights are unpacked.
         frozen: its weights will stay as they are: they are kept in bf16, which halves their memory.
 
     Raises:
         RunError: there is no model.
     """
+    place, packed = folder, {}
+    if Path(folder).suffix == ".gguf":
+        place, packed = Path(folder).parent, {"gguf_file": Path(folder).name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(place, **packed)
         model = AutoModelForCausalLM.from_pretrained(
-            folder,
+            place,
+            **packed,
             dtype=torch.bfloat16 if frozen else torch.float32,
             attn_implementation=attention(),
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, struct.error) as error:  # the last is a broken .gguf's
         raise RunError(f"{folder} holds no model that can be used: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
