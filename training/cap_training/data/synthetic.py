@@ -52,6 +52,8 @@ FILES = {
         "en_add_subtract.txt",
         "en_chat.txt",
         "en_shelves.txt",
+        "en_equal_groups.txt",
+        "en_asked.txt",
         "en_more_then.txt",
     ),
     "zh": ("zh.txt",),
