@@ -22,7 +22,6 @@ if importlib.util.find_spec("trl") is None:
         "test_deepen.py",
         "test_evaluate.py",
         "test_extrapolate.py",
-        "test_inherit.py",
         "test_losses.py",
         "test_mine.py",
         "test_miniature.py",

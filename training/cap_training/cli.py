@@ -7,7 +7,6 @@ import os
 import typer
 
 from cap_training.commands.deepen import deepen_
-from cap_training.commands.inherit import inherit_
 from cap_training.commands.evaluate import evaluate_
 from cap_training.commands.extrapolate import extrapolate_
 from cap_training.commands.mine import mine_
@@ -29,7 +28,6 @@ cli.command("prefer")(prefer_)
 cli.command("evaluate")(evaluate_)
 cli.command("extrapolate")(extrapolate_)
 cli.command("deepen")(deepen_)
-cli.command("inherit")(inherit_)
 
 
 def main() -> None:

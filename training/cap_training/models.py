@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,26 +58,22 @@ def load(folder: Path | str, *, frozen: bool = False) -> tuple[Any, Any]:
     """A model and its tokenizer, from files on this machine.
 
     Args:
-        folder: as `save_pretrained` wrote it; or a `.gguf` file, whose weights are unpacked.
+        folder: as `save_pretrained` wrote it.
         frozen: its weights will stay as they are: they are kept in bf16, which halves their memory.
 
     Raises:
         RunError: there is no model.
     """
-    place, packed = folder, {}
-    if Path(folder).suffix == ".gguf":
-        place, packed = Path(folder).parent, {"gguf_file": Path(folder).name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **packed)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(
-            place,
-            **packed,
+            folder,
             dtype=torch.bfloat16 if frozen else torch.float32,
             attn_implementation=attention(),
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, struct.error) as error:  # the last is a broken .gguf's
+    except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no model that can be used: {error}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -8,14 +8,12 @@ the model copies and compares numbers, it does not spell them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
-Merge = tuple[str, str]
-
 SPECIAL = (PAD, USER, ASSISTANT, END)
 GROUPS = r"\d{1,3}(?=(?:\d{3})*(?!\d))"
 
@@ -38,31 +36,16 @@ def train_tokenizer(
         vocabulary: 2,048 or more; 1,370 of them are bytes, numbers and marks.
         context: the longest sequence of the model, for the tokenizer's own record.
     """
-    return fast(learn(texts, vocabulary - len(SPECIAL) - len(_number_groups())), context=context)
-
-
-def learn(texts: Iterable[str], size: int) -> list[Merge]:
-    """The merges of a byte-level BPE of `size` tokens, bytes included, for texts' words."""
     learned = Tokenizer(models.BPE())
     learned.pre_tokenizer = _pre_tokenizer()
     trainer = trainers.BpeTrainer(
-        vocab_size=size,
+        vocab_size=vocabulary - len(SPECIAL) - len(_number_groups()),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     learned.train_from_iterator(_without_digits(texts), trainer)
-    return merges_of(learned)
-
-
-def merges_of(tokenizer: Tokenizer) -> list[Merge]:
-    """The merges of a BPE, the first to be made first."""
-    return [(first, second) for first, second in json.loads(tokenizer.to_str())["model"]["merges"]]
-
-
-def fast(merges: Sequence[Merge], *, context: int) -> PreTrainedTokenizerFast:
-    """The small model's tokenizer, with these merges for words."""
     return PreTrainedTokenizerFast(
-        tokenizer_object=_with_numbers(merges),
+        tokenizer_object=_with_numbers(learned),
         pad_token=PAD,
         eos_token=END,
         additional_special_tokens=[USER, ASSISTANT],
@@ -91,13 +74,17 @@ def _number_groups() -> list[str]:
     return [f"{n:02d}" for n in range(100)] + [f"{n:03d}" for n in range(1000)]
 
 
-def _with_numbers(words: Sequence[Merge]) -> Tokenizer:
-    """A tokenizer with the marks first, then bytes, number groups, and words."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learned = [first + second for first, second in words]
-    tokens = dict.fromkeys([*SPECIAL, *alphabet, *_number_groups(), *learned])
-    merges = [(group[:-1], group[-1]) for group in _number_groups()] + list(words)
+def _with_numbers(learned: Tokenizer) -> Tokenizer:
+    """`learned` with the marks first, then bytes, number groups, and what was learned."""
+    model = json.loads(learned.to_str())["model"]
+    found = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    alphabet = [token for token in found if len(token) == 1]
+    words = [token for token in found if len(token) > 1]
+    tokens = [*SPECIAL, *alphabet, *_number_groups(), *words]
+    merges = [(group[:-1], group[-1]) for group in _number_groups()]
+    merges += [tuple(pair) for pair in model["merges"]]
     vocabulary = {token: index for index, token in enumerate(tokens)}
+    # Whole tokens first: by merges alone 104 would be 1 and 04, which is made before 10 is.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
     tokenizer.pre_tokenizer = _pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
